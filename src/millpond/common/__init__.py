@@ -1,0 +1,1 @@
+"""The small base that both services and the node agent stand on."""

@@ -1,0 +1,142 @@
+"""Settings, the data directory, and the accounts in it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+
+from .shared_key import decode_key
+
+Isolation = Literal["auto", "sandbox", "process"]
+AccountKind = Literal["batch", "storage"]
+
+DEFAULT_BATCH_ACCOUNT = "millpond"
+DEFAULT_STORAGE_ACCOUNT = "millpondstore"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a server runs: defaults, over a TOML file, over command-line options."""
+
+    #: The data directory: databases, content, node directories, accounts.
+    data: Path = msgspec.field(default_factory=lambda: Path(platformdirs.user_data_dir("millpond")))
+    #: The address both services listen on. Anything but loopback exposes them.
+    host: str = "127.0.0.1"
+    #: Ports; 0 takes a free one.
+    batch_port: int = 10100
+    blob_port: int = 10000
+    #: How a local node keeps its tasks apart from the machine; ``auto`` is ``sandbox`` where the kernel allows it.
+    isolation: Isolation = "auto"
+    #: Seconds without a word from an agent before its node counts as ``unknown``.
+    heartbeat_timeout_s: float = 30.0
+    #: Most rows the service keeps ready in memory for one job.
+    ready_window: int = 4096
+
+
+def load_settings(file: Path | None, **overrides: object) -> Settings:
+    """Settings from an optional TOML file, with the overrides that are not ``None`` on top.
+
+    Raises ``ValueError`` naming the setting that is wrong.
+    """
+    try:
+        values = msgspec.toml.decode(file.read_bytes(), type=dict[str, object]) if file else {}
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        return msgspec.convert(values, Settings)
+    except (msgspec.MsgspecError, OSError) as error:
+        raise ValueError(str(error)) from error
+
+
+class AccountKeys(msgspec.Struct, frozen=True):
+    """The two keys of an account, base64, as Azure gives them."""
+
+    key1: str
+    key2: str
+
+    @staticmethod
+    def generate() -> AccountKeys:
+        return AccountKeys(new_key(), new_key())
+
+
+def new_key() -> str:
+    """A new random account key: 64 bytes in base64."""
+    return base64.b64encode(secrets.token_bytes(64)).decode()
+
+
+class _AccountsFile(msgspec.Struct):
+    batch: dict[str, AccountKeys] = {}
+    storage: dict[str, AccountKeys] = {}
+
+
+class Accounts:
+    """The accounts file of a data directory (mode 0600), read again whenever it changes.
+
+    So ``millpond account rotate-key`` takes effect on a running server at the next request.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.path = data / "accounts.json"
+        self._stamp: tuple[int, int] | None = None
+        self._content = _AccountsFile()
+        self._keys: dict[tuple[AccountKind, str], tuple[bytes, bytes]] = {}
+
+    def keys(self, kind: AccountKind, name: str) -> tuple[bytes, bytes] | None:
+        """Both keys of an account as bytes, or ``None`` where there is no such account."""
+        self._refresh()
+        return self._keys.get((kind, name))
+
+    def names(self, kind: AccountKind) -> list[str]:
+        self._refresh()
+        return list(self._of(kind))
+
+    def get(self, kind: AccountKind, name: str) -> AccountKeys | None:
+        self._refresh()
+        return self._of(kind).get(name)
+
+    def put(self, kind: AccountKind, name: str, keys: AccountKeys) -> None:
+        """Add an account or replace its keys; complete on disk when it returns."""
+        self._refresh()
+        self._of(kind)[name] = keys
+        _write_private(self.path, msgspec.json.format(msgspec.json.encode(self._content), indent=2))
+
+    def ensure_defaults(self) -> None:
+        """Make one account of each kind where there is none."""
+        if not self.names("batch"):
+            self.put("batch", DEFAULT_BATCH_ACCOUNT, AccountKeys.generate())
+        if not self.names("storage"):
+            self.put("storage", DEFAULT_STORAGE_ACCOUNT, AccountKeys.generate())
+
+    def _of(self, kind: AccountKind) -> dict[str, AccountKeys]:
+        return self._content.batch if kind == "batch" else self._content.storage
+
+    def _refresh(self) -> None:
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return
+        stamp = (stat.st_mtime_ns, stat.st_ino)
+        if stamp == self._stamp:
+            return
+        self._content = msgspec.json.decode(self.path.read_bytes(), type=_AccountsFile)
+        self._keys = {
+            (kind, name): (decode_key(keys.key1), decode_key(keys.key2))
+            for kind, accounts in (("batch", self._content.batch), ("storage", self._content.storage))
+            for name, keys in accounts.items()
+        }  # type: ignore[assignment]
+        self._stamp = stamp
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Replace a file in one step, readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp: 0600
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)
