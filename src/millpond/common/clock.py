@@ -77,9 +77,7 @@ def from_iso(text: str) -> int:
     if not match:
         raise ValueError(f"not an ISO 8601 time: {text!r}")
     year, month, day, hour, minute, second, fraction, _, sign, off_h, off_m = match.groups()
-    moment = datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
-    )
+    moment = datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC)
     micros = int((fraction or "0").ljust(6, "0")[:6])
     offset = (int(off_h) * 60 + int(off_m)) * MINUTE if sign else 0
     return int(moment.timestamp()) * SECOND + micros - (offset if sign == "+" else -offset)

@@ -16,6 +16,7 @@ from .shared_key import decode_key
 
 Isolation = Literal["auto", "sandbox", "process"]
 AccountKind = Literal["batch", "storage"]
+_KINDS: tuple[AccountKind, ...] = ("batch", "storage")
 
 DEFAULT_BATCH_ACCOUNT = "millpond"
 DEFAULT_STORAGE_ACCOUNT = "millpondstore"
@@ -123,11 +124,10 @@ class Accounts:
         if stamp == self._stamp:
             return
         self._content = msgspec.json.decode(self.path.read_bytes(), type=_AccountsFile)
-        self._keys = {
-            (kind, name): (decode_key(keys.key1), decode_key(keys.key2))
-            for kind, accounts in (("batch", self._content.batch), ("storage", self._content.storage))
-            for name, keys in accounts.items()
-        }  # type: ignore[assignment]
+        self._keys = {}
+        for kind in _KINDS:
+            for name, keys in self._of(kind).items():
+                self._keys[kind, name] = (decode_key(keys.key1), decode_key(keys.key2))
         self._stamp = stamp
 
 

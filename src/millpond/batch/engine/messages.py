@@ -1,0 +1,371 @@
+"""What happens (events) and what is to be done (effects).
+
+Events are past tense, or end in ``Requested`` where a client asks for something the engine may refuse with a
+:class:`~millpond.common.errors.ServiceError`. Effects are orders; each may be carried out twice without harm.
+All names of entities are keys (:mod:`millpond.batch.model.keys`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from millpond.common.conditions import NO_CONDITIONS, Conditions
+
+from ..model.job import DisableTasks, Job, OnAllTasksComplete
+from ..model.pool import DeallocationOption, FillType, Node, NodeError, Pool, StartTaskInfo
+from ..model.task import Failure, Task, TaskResult
+
+# --- Events: requests of clients ---------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened."""
+
+
+class PoolAddRequested(Event, frozen=True, kw_only=True):
+    """Reply: the :class:`Pool`. The engine fills in what it decides on (states and times are its own)."""
+
+    pool: Pool
+
+
+class PoolPatchRequested(Event, frozen=True, kw_only=True):
+    """Members of ``document`` replace those of the pool; ``drop`` names members to remove. Reply: the pool.
+
+    ``UNSET`` fields stay as they are.
+    """
+
+    pool: str
+    document: dict[str, Any]
+    drop: Sequence[str] = ()
+    start_task_wait_for_success: bool | msgspec.UnsetType | None = msgspec.UNSET
+    vm_size: str | msgspec.UnsetType = msgspec.UNSET
+    task_slots_per_node: int | msgspec.UnsetType = msgspec.UNSET
+    fill_type: FillType | msgspec.UnsetType = msgspec.UNSET
+    #: The request changes what may change only while the pool has no nodes.
+    needs_empty_pool: bool = False
+    conditions: Conditions = NO_CONDITIONS
+
+
+class PoolDeleteRequested(Event, frozen=True, kw_only=True):
+    pool: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class ResizeRequested(Event, frozen=True, kw_only=True):
+    """Reply: the pool."""
+
+    pool: str
+    target_dedicated_nodes: int | None
+    target_low_priority_nodes: int | None
+    resize_timeout: int | None
+    deallocation_option: DeallocationOption = DeallocationOption.REQUEUE
+    conditions: Conditions = NO_CONDITIONS
+
+
+class StopResizeRequested(Event, frozen=True, kw_only=True):
+    """Reply: the pool."""
+
+    pool: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class NodesRemoveRequested(Event, frozen=True, kw_only=True):
+    """Reply: the pool."""
+
+    pool: str
+    nodes: Sequence[str]
+    resize_timeout: int | None
+    deallocation_option: DeallocationOption = DeallocationOption.REQUEUE
+    conditions: Conditions = NO_CONDITIONS
+
+
+class NodeRebootRequested(Event, frozen=True, kw_only=True):
+    """Reply: the node."""
+
+    pool: str
+    node: str
+    option: DeallocationOption = DeallocationOption.REQUEUE
+
+
+class JobAddRequested(Event, frozen=True, kw_only=True):
+    """Reply: the :class:`Job`. The engine fills in what it decides on."""
+
+    job: Job
+
+
+class JobChangeRequested(Event, frozen=True, kw_only=True):
+    """A patch or a replacement of a job. Reply: the job. ``UNSET`` fields and unnamed members stay as they are."""
+
+    job: str
+    document: dict[str, Any]
+    drop: Sequence[str] = ()
+    priority: int | msgspec.UnsetType = msgspec.UNSET
+    max_parallel_tasks: int | msgspec.UnsetType = msgspec.UNSET
+    max_task_retry_count: int | msgspec.UnsetType = msgspec.UNSET
+    max_wall_clock_time: int | msgspec.UnsetType = msgspec.UNSET
+    on_all_tasks_complete: OnAllTasksComplete | msgspec.UnsetType = msgspec.UNSET
+    #: Key and id of another pool; may change only while the job is disabled.
+    pool: tuple[str, str] | msgspec.UnsetType = msgspec.UNSET
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobDeleteRequested(Event, frozen=True, kw_only=True):
+    job: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobTerminateRequested(Event, frozen=True, kw_only=True):
+    """Reply: the job."""
+
+    job: str
+    terminate_reason: str = "UserTerminate"
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobDisableRequested(Event, frozen=True, kw_only=True):
+    """Reply: the job."""
+
+    job: str
+    disable_tasks: DisableTasks
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobEnableRequested(Event, frozen=True, kw_only=True):
+    """Reply: the job."""
+
+    job: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task to add. ``document`` is its JSON in the newest form, never decoded on its way to the node."""
+
+    id: str
+    document: bytes
+    required_slots: int = 1
+    #: ``None``: as the job says.
+    max_task_retry_count: int | None = None
+    max_wall_clock_time: int
+    retention_time: int
+
+
+class TasksAddRequested(Event, frozen=True, kw_only=True):
+    """Reply: for each task, the :class:`Task` or the :class:`ServiceError` that refuses it.
+
+    What is wrong with the job refuses the whole.
+    """
+
+    job: str
+    tasks: Sequence[NewTask]
+
+
+class TaskChangeRequested(Event, frozen=True, kw_only=True):
+    """New constraints. Reply: the task. ``UNSET`` fields stay as they are; ``None`` retries: as the job says."""
+
+    job: str
+    task: str
+    max_task_retry_count: int | msgspec.UnsetType | None = msgspec.UNSET
+    max_wall_clock_time: int | msgspec.UnsetType = msgspec.UNSET
+    retention_time: int | msgspec.UnsetType = msgspec.UNSET
+    conditions: Conditions = NO_CONDITIONS
+
+
+class TaskTerminateRequested(Event, frozen=True, kw_only=True):
+    """Reply: the task."""
+
+    job: str
+    task: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class TaskDeleteRequested(Event, frozen=True, kw_only=True):
+    job: str
+    task: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class TaskReactivateRequested(Event, frozen=True, kw_only=True):
+    """Reply: the task."""
+
+    job: str
+    task: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+# --- Events: news from nodes and providers, and of time ----------------------------------------------------------
+
+
+class AttemptRef(msgspec.Struct, frozen=True, array_like=True):
+    """One placement of a task."""
+
+    job: str
+    task: str
+    attempt: int
+
+
+class AgentConnected(Event, frozen=True, kw_only=True):
+    """An agent opened its channel. ``holding``: the attempts it runs, or has ended and not yet reported.
+
+    The effect :class:`SyncNode` follows: the whole of what the node should run.
+    """
+
+    node: str
+    boot: int
+    ip_address: str
+    agent_version: str
+    start_task: StartTaskInfo | None
+    holding: Sequence[AttemptRef] = ()
+
+
+class AgentLost(Event, frozen=True, kw_only=True):
+    """No word from the agent of this boot for too long; it may come back."""
+
+    node: str
+    boot: int
+
+
+class StartTaskReported(Event, frozen=True, kw_only=True):
+    node: str
+    boot: int
+    info: StartTaskInfo
+
+
+class TaskStarted(Event, frozen=True, kw_only=True):
+    node: str
+    boot: int
+    attempt: AttemptRef
+    start_time: int
+
+
+class TaskEnded(Event, frozen=True, kw_only=True):
+    """An attempt is over: its process ended, or it could not be started (then there is no exit code)."""
+
+    node: str
+    boot: int
+    attempt: AttemptRef
+    #: ``None`` where it ended before anything started.
+    start_time: int | None
+    end_time: int
+    exit_code: int | None
+    result: TaskResult
+    failure: Failure | None = None
+    #: A non-zero exit code may be retried; a failed download, upload or time limit may not.
+    may_retry: bool = False
+
+
+class NodeTroubled(Event, frozen=True, kw_only=True):
+    """The node or its agent reports that it cannot work (disk full, mount failed, …): it becomes unusable."""
+
+    node: str
+    boot: int
+    error: NodeError
+
+
+class NodeNotGranted(Event, frozen=True, kw_only=True):
+    """The provider could not start a node it was asked for."""
+
+    node: str
+    boot: int
+    code: str
+    message: str
+
+
+class NodeEnded(Event, frozen=True, kw_only=True):
+    """The provider saw a node's machine or agent end, unasked for. It boots again."""
+
+    node: str
+    boot: int
+    message: str
+
+
+class NodeReleased(Event, frozen=True, kw_only=True):
+    """The provider has given a node back: nothing of it is left."""
+
+    node: str
+
+
+class ResizeTimedOut(Event, frozen=True, kw_only=True):
+    """The time of the resize that started then is over."""
+
+    pool: str
+    resize_started: int
+
+
+class JobTimedOut(Event, frozen=True, kw_only=True):
+    """The job's maximum wall-clock time may be over."""
+
+    job: str
+
+
+class JobPurged(Event, frozen=True, kw_only=True):
+    """The tasks of a job that is being deleted are gone from the store."""
+
+    job: str
+
+
+# --- Effects -----------------------------------------------------------------------------------------------------
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to do, after the records that led to it are committed."""
+
+
+class RequestNode(Effect, frozen=True, kw_only=True):
+    """Have the provider start this node, or start it again for its present boot (reboot)."""
+
+    node: Node
+
+
+class ReleaseNode(Effect, frozen=True, kw_only=True):
+    """Have the provider end this node and remove what it left; :class:`NodeReleased` follows."""
+
+    node: str
+
+
+class StartTask(Effect, frozen=True, kw_only=True):
+    """Have the node run this attempt; if ``ahead``, as soon as slots are free there."""
+
+    node: str
+    attempt: AttemptRef
+    required_slots: int
+
+
+class StopTask(Effect, frozen=True, kw_only=True):
+    """Have the node end this attempt, or not start it."""
+
+    node: str
+    attempt: AttemptRef
+
+
+class ForgetTask(Effect, frozen=True, kw_only=True):
+    """The attempt's end is on record: the node need not report it again."""
+
+    node: str
+    attempt: AttemptRef
+
+
+class SyncNode(Effect, frozen=True, kw_only=True):
+    """Tell the node all that it should run; what else it runs, it ends. What it holds besides, it forgets."""
+
+    node: str
+    start: Sequence[StartTask]
+    forget: Sequence[AttemptRef] = ()
+
+
+class PurgeJob(Effect, frozen=True, kw_only=True):
+    """Remove the tasks of a job that is being deleted from the store, part by part; :class:`JobPurged` follows."""
+
+    job: str
+
+
+class RaiseAt(Effect, frozen=True, kw_only=True):
+    """Bring the event back at that moment."""
+
+    moment: int
+    event: Event
+
+
+Reply = Pool | Node | Job | Task | None

@@ -1,0 +1,115 @@
+"""The errors of the Batch service, by code: HTTP status and message."""
+
+from __future__ import annotations
+
+from millpond.common.errors import ServiceError
+
+_ERRORS: dict[str, tuple[int, str]] = {
+    # common
+    "AuthenticationFailed": (
+        403,
+        "Server failed to authenticate the request. Make sure the value of Authorization header is formed"
+        " correctly including the signature.",
+    ),
+    "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
+    "InternalError": (500, "Server encountered an internal error. Please try again after some time."),
+    "InvalidAuthenticationInfo": (
+        400,
+        "The authentication information was not provided in the correct format.",
+    ),
+    "InvalidHeaderValue": (
+        400,
+        "The value provided for one of the HTTP headers was not in the correct format.",
+    ),
+    "InvalidHttpVerb": (405, "The HTTP verb specified was not recognized by the server."),
+    "InvalidPropertyValue": (
+        400,
+        "The value provided for one of the properties in the request body is invalid.",
+    ),
+    "InvalidQueryParameterValue": (
+        400,
+        "Value for one of the query parameters specified in the request URI is invalid.",
+    ),
+    "InvalidRange": (416, "The range specified is invalid for the current size of the resource."),
+    "InvalidRequestBody": (400, "The specified Request Body is not syntactically valid."),
+    "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
+    "MissingRequiredHeader": (400, "An HTTP header that's mandatory for this request is not specified."),
+    "MissingRequiredProperty": (
+        400,
+        "A required property was not specified in the request body.",
+    ),
+    "MissingRequiredQueryParameter": (
+        400,
+        "A query parameter that's mandatory for this request is not specified.",
+    ),
+    "MultipleConditionHeadersNotSupported": (
+        400,
+        "Multiple condition headers are not supported.",
+    ),
+    "NotImplemented": (501, "The requested operation is not implemented on the specified resource."),
+    "OperationInvalidForCurrentState": (
+        409,
+        "The specified operation is not valid for the current state of the resource.",
+    ),
+    "OperationTimedOut": (500, "The operation could not be completed within the permitted time."),
+    "OutOfRangeInput": (400, "One of the request inputs is out of range."),
+    "OutOfRangePriority": (400, "The specified priority is out of range."),
+    "OutOfRangeQueryParameterValue": (
+        400,
+        "A query parameter specified in the request URI is outside the permissible range.",
+    ),
+    "RequestBodyTooLarge": (413, "The size of the request body exceeds the maximum permissible limit."),
+    "ResourceNotFound": (404, "The specified resource does not exist."),
+    "ServerBusy": (503, "The server is currently unable to receive requests. Please retry your request."),
+    "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
+    "UnsupportedRequestVersion": (
+        400,
+        "The request is not supported for the specified api version.",
+    ),
+    # pools and nodes
+    "NodeBeingCreated": (409, "The specified node is being created."),
+    "NodeBeingRebooted": (409, "The specified node is being rebooted."),
+    "NodeNotFound": (404, "The specified node does not exist."),
+    "NodeNotReady": (
+        409,
+        "Node is not able to perform the requested operations in its current state.",
+    ),
+    "NodeStateUnusable": (409, "Operation is not allowed on a node that is in unusable state."),
+    "PoolBeingDeleted": (409, "The specified pool has been marked for deletion and is being deleted."),
+    "PoolBeingResized": (409, "The specified pool is being resized."),
+    "PoolExists": (409, "The specified pool already exists."),
+    "PoolNotFound": (404, "The specified pool does not exist."),
+    "PoolNotBeingResized": (409, "The specified pool is not being resized."),
+    # jobs and tasks
+    "JobBeingDeleted": (
+        409,
+        "The specified job has been marked for deletion and is being garbage collected.",
+    ),
+    "JobBeingTerminated": (409, "The specified job is being terminated."),
+    "JobCompleted": (409, "The specified job is in a completed state."),
+    "JobDisabled": (409, "The specified job is disabled."),
+    "JobExists": (409, "The specified job already exists."),
+    "JobNotActive": (409, "The specified job is not in active state."),
+    "JobNotDisabled": (409, "The specified job is not disabled."),
+    "JobNotFound": (404, "The specified job does not exist."),
+    "TaskCompleted": (409, "The specified task is already in completed state."),
+    "TaskDependenciesNotSpecifiedOnJob": (
+        400,
+        "The task has dependencies, but the job does not use task dependencies.",
+    ),
+    "TaskExists": (409, "The specified task already exists."),
+    "TaskNotCompleted": (409, "The specified task has not completed."),
+    "TaskNotFound": (404, "The specified task does not exist."),
+    "TaskSucceeded": (409, "The specified task has completed successfully."),
+    # files
+    "FileNotFound": (404, "The specified file does not exist."),
+    "OperationNotValidOnNode": (409, "The specified operation is not valid on the node."),
+    "TaskFilesCleanedup": (409, "The files of the specified task have been cleaned up."),
+    "TaskFilesUnavailable": (409, "The files of the specified task cannot be accessed."),
+}
+
+
+def error(code: str, *details: tuple[str, str], message: str | None = None, status: int | None = None) -> ServiceError:
+    """The service's error of that code; ``details`` are its ``values``, which name the culprit."""
+    default_status, default_message = _ERRORS[code]
+    return ServiceError(status or default_status, code, message or default_message, *details)

@@ -1,0 +1,52 @@
+"""What passes between the engine and a store: records changed, and tasks looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from .job import Job
+from .pool import Node, Pool
+from .task import Task
+
+
+class Archive(Protocol):
+    """Tasks that are not in memory. The engine reads through it; it sees all changes made before, committed or not."""
+
+    def task(self, job: str, task: str) -> Task | None: ...
+
+    def existing(self, job: str, tasks: Sequence[str]) -> set[str]:
+        """Which of these task keys the job has."""
+        ...
+
+    def waiting(self, job: str, after_seq: int, limit: int) -> list[Task]:
+        """The next tasks waiting for a place, in order of ``seq``."""
+        ...
+
+    def holding_files(self, job: str) -> Iterable[str]:
+        """Keys of the nodes on which tasks of the job ran."""
+        ...
+
+
+class FileDeletion(msgspec.Struct, frozen=True):
+    """A task's directory is to go from a node (``task_id`` ``None``: the whole job's). Ids as given."""
+
+    node: str
+    job_id: str
+    task_id: str | None
+
+
+class Changes(msgspec.Struct):
+    """What a batch of steps changed: records to write, ``None`` for records to remove."""
+
+    pools: dict[str, Pool | None] = {}
+    nodes: dict[str, Node | None] = {}
+    jobs: dict[str, Job | None] = {}
+    #: By (job key, task key).
+    tasks: dict[tuple[str, str], Task | None] = {}
+    #: Documents of the tasks among them that are new.
+    documents: dict[tuple[str, str], bytes] = {}
+    #: Kept until the node has done it.
+    file_deletions: list[FileDeletion] = []

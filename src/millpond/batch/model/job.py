@@ -1,0 +1,84 @@
+"""Jobs and the counts of their tasks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class JobState(StrEnum):
+    ACTIVE = "active"
+    DISABLING = "disabling"
+    DISABLED = "disabled"
+    ENABLING = "enabling"
+    TERMINATING = "terminating"
+    COMPLETED = "completed"
+    DELETING = "deleting"
+
+
+class OnAllTasksComplete(StrEnum):
+    NO_ACTION = "noaction"
+    TERMINATE_JOB = "terminatejob"
+
+
+class OnTaskFailure(StrEnum):
+    NO_ACTION = "noaction"
+    PERFORM_EXIT_OPTIONS_JOB_ACTION = "performexitoptionsjobaction"
+
+
+class DisableTasks(StrEnum):
+    """What becomes of the running tasks of a job that is disabled."""
+
+    REQUEUE = "requeue"
+    TERMINATE = "terminate"
+    WAIT = "wait"
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Tasks (or task slots) of a job by state; preparing ones count as running, completed = succeeded + failed."""
+
+    active: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+    @property
+    def completed(self) -> int:
+        return self.succeeded + self.failed
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    account: str
+    id: str
+    state: JobState = JobState.ACTIVE
+    state_transition_time: int
+    previous_state: JobState | None = None
+    previous_state_transition_time: int | None = None
+    creation_time: int
+    last_modified: int
+    #: Key of the pool it runs on (which need not exist yet), and the id as given.
+    pool: str
+    pool_id: str
+    priority: int = 0
+    #: -1: without limit.
+    max_parallel_tasks: int = -1
+    max_task_retry_count: int = 0
+    #: From its creation on.
+    max_wall_clock_time: int
+    on_all_tasks_complete: OnAllTasksComplete = OnAllTasksComplete.NO_ACTION
+    on_task_failure: OnTaskFailure = OnTaskFailure.NO_ACTION
+    uses_task_dependencies: bool = False
+    #: The option of the disable under way.
+    disable_tasks: DisableTasks | None = None
+    start_time: int
+    end_time: int | None = None
+    terminate_reason: str | None = None
+    task_counts: Counts = Counts()
+    slot_counts: Counts = Counts()
+    #: Tasks ever added: the next one's ``seq``.
+    tasks_added: int = 0
+    #: The job as its client specified it, with defaults filled in.
+    document: dict[str, Any]

@@ -1,0 +1,18 @@
+"""How entities are named inside the service."""
+
+from __future__ import annotations
+
+
+def entity_key(account: str, entity_id: str) -> str:
+    """The key of a pool or a job: ``account/id`` in lower case."""
+    return f"{account}/{entity_id}".lower()
+
+
+def node_key(pool: str, node_id: str) -> str:
+    """The key of a compute node: its pool's key and its id."""
+    return f"{pool}/{node_id}".lower()
+
+
+def task_key(task_id: str) -> str:
+    """The key of a task within its job."""
+    return task_id.lower()

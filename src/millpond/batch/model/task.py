@@ -1,0 +1,75 @@
+"""Tasks: what the scheduler needs to place one, and what came of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class TaskState(StrEnum):
+    ACTIVE = "active"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    COMPLETED = "completed"
+
+
+class TaskResult(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+class ErrorCategory(StrEnum):
+    USER_ERROR = "usererror"
+    SERVER_ERROR = "servererror"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The ``failureInfo`` of a task or a start task."""
+
+    category: ErrorCategory
+    code: str
+    message: str
+    details: tuple[tuple[str, str], ...] = ()
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task without its document (command line, files, environment), which only its node needs."""
+
+    #: Key of its job, its own key within the job, and its id as given.
+    job: str
+    key: str
+    id: str
+    #: Its place in the order of addition within its job; tasks start in this order.
+    seq: int
+    state: TaskState = TaskState.ACTIVE
+    state_transition_time: int
+    previous_state: TaskState | None = None
+    previous_state_transition_time: int | None = None
+    creation_time: int
+    last_modified: int
+    required_slots: int = 1
+    #: -1: without limit.
+    max_task_retry_count: int = 0
+    max_wall_clock_time: int
+    retention_time: int
+    #: Counts its placements; reports about an earlier one are dropped.
+    attempt: int = 0
+    #: Key of the node it is placed on or ran on last. An active task with a node waits there, placed ahead.
+    node: str | None = None
+    pool_id: str | None = None
+    node_id: str | None = None
+    start_time: int | None = None
+    end_time: int | None = None
+    exit_code: int | None = None
+    result: TaskResult | None = None
+    failure: Failure | None = None
+    retry_count: int = 0
+    last_retry_time: int | None = None
+    requeue_count: int = 0
+    last_requeue_time: int | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a place (active and not placed ahead on a node)."""
+        return self.state is TaskState.ACTIVE and self.node is None

@@ -1,0 +1,209 @@
+"""What the service and a node's agent say to each other over the channel that the agent opens.
+
+The channel is a WebSocket at ``/agents/{node key}`` of the Batch service, authenticated by
+``Authorization: Bearer <node token>``; each binary frame is one message in MessagePack. It is level-triggered:
+
+* The agent opens with :class:`Hello`: who it is, which attempts it holds.
+* The service answers with :class:`Welcome` and a *full* :class:`Orders`: all that the node should run. The agent
+  ends every attempt that is not in it and starts those it does not have.
+* From then on both send what has changed. Whatever was lost with a broken channel is settled by the next pair of
+  Hello and full Orders; every message may arrive twice.
+* The agent reports the end of an attempt until the service tells it to forget the attempt.
+
+Moments and durations are microseconds. Documents are JSON in the newest API version's form, with its names.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+#: Largest piece of file content in one :class:`FileReply`.
+FILE_CHUNK = 1 << 20
+
+
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """One placement of a task: ids as given, and the count of placements."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+
+
+class FailureInfo(msgspec.Struct, frozen=True, array_like=True):
+    """Why something failed; category ``usererror`` or ``servererror``, code as in the API's ``failureInfo``."""
+
+    category: Literal["usererror", "servererror"]
+    code: str
+    message: str
+    details: tuple[tuple[str, str], ...] = ()
+
+
+# --- from the agent ----------------------------------------------------------------------------------------------
+
+
+class StartTaskReport(msgspec.Struct, frozen=True, kw_only=True, tag="startTask"):
+    """The state of the node's start task; the agent retries it by itself."""
+
+    state: Literal["running", "completed"]
+    start_time: int
+    end_time: int | None = None
+    exit_code: int | None = None
+    failure: FailureInfo | None = None
+    retry_count: int = 0
+    last_retry_time: int | None = None
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """The node has begun with an attempt (its downloads come first, and count as running)."""
+
+    attempt: Attempt
+    start_time: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """An attempt is over. ``exit_code`` is ``None`` where no process ran; ``-N`` for death by signal N."""
+
+    attempt: Attempt
+    start_time: int | None
+    end_time: int
+    exit_code: int | None
+    failure: FailureInfo | None = None
+    #: Whether the task's retry count applies: it failed by its exit code alone.
+    may_retry: bool = False
+
+
+class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
+    """The node cannot work until it is rebooted."""
+
+    code: str
+    message: str
+    details: tuple[tuple[str, str], ...] = ()
+
+
+class FilesDeleted(msgspec.Struct, frozen=True, tag="filesDeleted"):
+    """The answer to a :class:`DeleteFiles`, also where there was nothing to delete."""
+
+    chore: int
+
+
+Report = StartTaskReport | Started | Ended | Trouble | FilesDeleted
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    protocol: int
+    agent_version: str
+    boot: int
+    ip_address: str
+    start_task: StartTaskReport | None
+    holding: list[Attempt]
+
+
+class Reports(msgspec.Struct, frozen=True, tag="reports"):
+    """In the order in which they happened."""
+
+    reports: list[Report]
+
+
+class FileEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A file or directory; ``name`` is relative to the directory that was asked about."""
+
+    name: str
+    is_directory: bool
+    size: int
+    modified: int
+    #: As ``st_mode``.
+    mode: int
+
+
+class FileReply(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
+    """A part of the answer to a :class:`FileRequest`; the one with ``last`` ends it."""
+
+    request: int
+    #: ``notFound``, ``isDirectory``, ``directoryNotEmpty``, ``invalidPath`` or ``ioError``.
+    error: str | None = None
+    entries: list[FileEntry] = []
+    data: bytes = b""
+    last: bool = True
+
+
+FromAgent = Hello | Reports | FileReply
+
+
+# --- from the service --------------------------------------------------------------------------------------------
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
+    """What the agent needs to know of its node and pool, as of this boot."""
+
+    account_name: str
+    account_url: str
+    pool_id: str
+    node_id: str
+    is_dedicated: bool
+    #: The pool's document (start task, user accounts, …).
+    pool: msgspec.Raw
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    attempt: Attempt
+    required_slots: int
+    #: The task's document.
+    task: msgspec.Raw
+    #: The effective limits; the document's own may have been changed since.
+    max_wall_clock_time: int
+    retention_time: int
+    #: The job's common environment settings.
+    environment: dict[str, str] = {}
+
+
+class DeleteFiles(msgspec.Struct, frozen=True):
+    """Remove a task's directory (``task_id`` ``None``: the whole job's), then report :class:`FilesDeleted`."""
+
+    chore: int
+    job_id: str
+    task_id: str | None
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
+    """``start``: attempts to run, in order, each as soon as slots are free for it. ``stop``: attempts to end.
+
+    ``forget``: attempts whose end is on record. ``full``: what is held and not in ``start`` is to be ended
+    (if it runs) or forgotten.
+    """
+
+    task_slots: int
+    full: bool = False
+    start: list[Assignment] = []
+    stop: list[Attempt] = []
+    forget: list[Attempt] = []
+    delete: list[DeleteFiles] = []
+
+
+class FileRequest(msgspec.Struct, frozen=True, kw_only=True, tag="fileRequest"):
+    """``path`` is relative to the node's root directory; nothing outside of it is ever answered for."""
+
+    request: int
+    operation: Literal["list", "stat", "read", "delete"]
+    path: str
+    #: ``list``: walk the tree; ``delete``: a directory with its content.
+    recursive: bool = False
+    #: ``read``: the range.
+    offset: int = 0
+    length: int | None = None
+
+
+ToAgent = Welcome | Orders | FileRequest
+
+
+def task_directory(job_id: str, task_id: str | None = None) -> str:
+    """Where a job's or a task's files are, relative to the node's root directory (``node.md`` 1).
+
+    Jobs made by a schedule (``<schedule>:job-N``) share the schedule's directory.
+    """
+    schedule, separator, run = job_id.rpartition(":")
+    job = f"workitems/{schedule}/{run}" if separator else f"workitems/{job_id}/job-1"
+    return job if task_id is None else f"{job}/{task_id}"
