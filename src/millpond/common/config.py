@@ -48,9 +48,16 @@ def load_settings(file: Path | None, **overrides: object) -> Settings:
     try:
         values = msgspec.toml.decode(file.read_bytes(), type=dict[str, object]) if file else {}
         values |= {name: value for name, value in overrides.items() if value is not None}
-        return msgspec.convert(values, Settings)
+        return msgspec.convert(values, Settings, dec_hook=_to_path)
     except (msgspec.MsgspecError, OSError) as error:
         raise ValueError(str(error)) from error
+
+
+def _to_path(kind: type, value: object) -> object:
+    """``Path`` is the one type of a setting that msgspec does not know."""
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise ValueError(f"Expected a path, got {value!r}")
 
 
 class AccountKeys(msgspec.Struct, frozen=True):
