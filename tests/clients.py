@@ -1,7 +1,7 @@
 """Real client libraries of every age, each set in a virtual environment of its own.
 
-``client_python("batch-2.0.0")`` is the interpreter of the set that ``venvs.toml`` names so; the environment is made when
-it is first asked for and kept in ``.venvs/`` of the checkout until what it is made of changes.
+``client_python("batch-2.0.0")`` is the interpreter of the set that ``venvs.toml`` names so. Its environment is made
+when it is first asked for, and kept in ``.venvs/`` of the checkout until what it is made of changes.
 """
 
 from __future__ import annotations
@@ -84,7 +84,16 @@ def _make(environment: Path, python: Path, lock: Path) -> None:
         shutil.rmtree(older)
     # This interpreter's own pip fills it: an environment without a pip is made in a tenth of the time.
     venv.create(environment, symlinks=True)
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "-qq",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, "--no-deps", "--only-binary", ":all:", "-r", lock], check=True)
 
 
@@ -105,10 +114,10 @@ def _lock(flags: list[str]) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as without:
             without.writelines(f"{package} ; python_version < '3'\n" for package in entry.without)
             without.flush()
+            uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--custom-compile-command", "make lock"]
+            options = ["--universal", "--python-version", "3.11", "--no-annotate", "--override", without.name, *flags]
             subprocess.run(
-                ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
-                + ["--custom-compile-command", "make lock", "--no-annotate", "--override", without.name]
-                + ["-", "-o", _LOCKS / f"{name}.txt", *flags],
+                [*uv, *options, "-", "-o", _LOCKS / f"{name}.txt"],
                 input="\n".join(entry.requires),
                 text=True,
                 check=True,

@@ -1,0 +1,179 @@
+"""The command ``millpond``. Each command imports what it needs when it runs: the command line itself starts fast."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from millpond import __version__
+
+from .errors import CommandError
+
+if TYPE_CHECKING:
+    from millpond.common.config import Settings
+
+app = typer.Typer(
+    name="millpond",
+    help="Azure Batch on your own machines: the Batch service, its Blob storage and compute nodes.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+account_app = typer.Typer(help="The accounts that clients sign their requests with.", no_args_is_help=True)
+app.add_typer(account_app, name="account")
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default="the user's own")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML; options here come first.")
+]
+KindOption = Annotated[
+    Literal["batch", "storage"] | None, typer.Option("--kind", help="Needed where both kinds have the name.")
+]
+
+
+def main() -> None:
+    """Run the command line; a command's failure is one line on stderr and exit code 1."""
+    try:
+        app()
+    except CommandError as error:
+        sys.exit(f"millpond: {error}")
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"millpond {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    data: DataOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    batch_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of Batch; 0 takes a free one.", show_default="10100")
+    ] = None,
+    blob_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of Blob; 0 takes a free one.", show_default="10000")
+    ] = None,
+    only: Annotated[Literal["batch", "blob"] | None, typer.Option(help="Run this service alone.")] = None,
+    isolation: Annotated[
+        Literal["auto", "sandbox", "process"] | None,
+        typer.Option(help="How nodes are kept apart from this machine.", show_default="auto"),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run Millpond until Ctrl-C or SIGTERM.
+
+    Prints one line when it is ready, with the URLs of Batch and Blob and the data directory. Anyone who reaches an
+    address other than loopback and has a key can run programs here: --host is for networks that you trust.
+    """
+    from .serve import serve
+
+    serve(
+        _settings(config, data, host=host, batch_port=batch_port, blob_port=blob_port, isolation=isolation),
+        only,
+    )
+
+
+@app.command()
+def credentials(
+    data: DataOption = None,
+    format: Annotated[Literal["table", "env", "json"], typer.Option(help="How to print them.")] = "table",
+    batch_account: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Batch account.", show_default="the first one")
+    ] = None,
+    storage_account: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Storage account.", show_default="the first one")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print what a client needs: names, keys and URLs of a Batch and a storage account.
+
+    With a server running on the data directory the URLs are its own, else those of the settings. For a shell:
+    [bold]eval "$(millpond credentials --format env)"[/bold]
+    """
+    from .credentials import print_credentials
+
+    print_credentials(_settings(config, data), format, batch_account, storage_account)
+
+
+@account_app.command("list")
+def account_list(
+    data: DataOption = None,
+    format: Annotated[Literal["table", "json"], typer.Option(help="How to print them.")] = "table",
+    config: ConfigOption = None,
+) -> None:
+    """List the accounts of both kinds (`millpond credentials` prints their keys)."""
+    from .accounts import list_accounts
+
+    list_accounts(_settings(config, data), format)
+
+
+@account_app.command("add")
+def account_add(
+    name: Annotated[str, typer.Argument(help="3 to 24 lower-case letters and digits.")],
+    kind: Annotated[Literal["batch", "storage"], typer.Option("--kind", help="What the account is for.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Add an account with two new random keys. A running server knows it at once."""
+    from .accounts import add_account
+
+    add_account(_settings(config, data), name, kind)
+
+
+@account_app.command("rotate-key")
+def account_rotate_key(
+    name: Annotated[str, typer.Argument(help="The account.")],
+    key: Annotated[Literal["key1", "key2"], typer.Option("--key", help="Which of its two keys to replace.")] = "key1",
+    kind: KindOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Replace one of an account's keys by a new random one. A running server takes it at the next request."""
+    from .accounts import rotate_key
+
+    rotate_key(_settings(config, data), name, kind, key)
+
+
+@app.command()
+def tutorial(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the server running at the end, and print how to reach it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete job and pool without asking.")] = False,
+) -> None:
+    """Run the whole tutorial on a server of its own: three texts, their most frequent words, found by Batch tasks."""
+    from .tutorial import run_tutorial
+
+    run_tutorial(keep=keep, yes=yes)
+
+
+def _settings(config: Path | None, data: Path | None, **options: object) -> Settings:
+    import msgspec
+
+    from millpond.common.config import load_settings
+
+    try:
+        settings = load_settings(config, data=data, **options)
+    except ValueError as error:
+        raise CommandError(f"{config}: {error}" if config else str(error)) from error
+    return msgspec.structs.replace(settings, data=settings.data.expanduser().absolute())

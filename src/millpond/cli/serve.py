@@ -1,0 +1,58 @@
+"""``millpond serve``: prepare the data directory and the sockets, then supervise the services."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+from millpond.common.config import Settings
+
+from .data_directory import RunningServer, locked, open_accounts, publish, service_url, withdraw
+from .errors import CommandError
+from .supervisor import SERVICE_NAMES, Service, ServiceName, Supervisor
+
+
+def serve(settings: Settings, only: ServiceName | None = None) -> None:
+    """Run until a signal ends it. Raises ``CommandError`` where it cannot start or a service does not stay up."""
+    with ExitStack() as stack:
+        lock = stack.enter_context(locked(settings.data))
+        withdraw(settings.data)
+        open_accounts(settings.data, with_defaults=True)
+        services = [
+            Service(name, stack.enter_context(_listen(name, settings)))
+            for name in SERVICE_NAMES
+            if only in (None, name)
+        ]
+        urls = {service.name: _url(settings, service.socket) for service in services}
+        supervisor = Supervisor(settings, services, urls, lock)
+
+        def announce(processes: dict[str, int]) -> None:
+            publish(settings.data, RunningServer(supervisor.pid, processes, urls.get("batch"), urls.get("blob")))
+
+        stack.callback(withdraw, settings.data)
+        supervisor.run(on_ready=lambda: _say_ready(settings, urls), on_processes=announce)
+
+
+def _listen(name: ServiceName, settings: Settings) -> socket.socket:
+    port = settings.batch_port if name == "batch" else settings.blob_port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        title = name.capitalize()
+        raise CommandError(f"{title} cannot listen on {settings.host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    return service_url(settings.host, listener.getsockname()[1])
+
+
+def _say_ready(settings: Settings, urls: dict[ServiceName, str]) -> None:
+    places = [f"{name.capitalize()} at {url}" for name, url in urls.items()]
+    print(f"Millpond is ready: {', '.join(places)}, data in {settings.data}", flush=True)

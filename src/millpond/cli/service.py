@@ -1,0 +1,74 @@
+"""One service as a process of its own, started by the supervisor: ``python -m millpond.cli.service``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from millpond.common.config import Accounts, Settings, load_settings
+
+from .processes import end_with_parent
+from .supervisor import STOP_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def main(name: str, listener_fd: str, control_fd: str, lock_fd: str, base_url: str, settings_json: str) -> None:
+    """Answer on the socket that was handed over until SIGTERM, or until the supervisor is gone."""
+    for descriptor in (listener_fd, control_fd, lock_fd):
+        os.set_inheritable(int(descriptor), False)  # they end with this process, not with what it starts
+    logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    control = socket.socket(fileno=int(control_fd))
+    threading.Thread(target=_end_with_supervisor, args=(control,), daemon=True).start()
+    end_with_parent()
+    settings = load_settings(None, **msgspec.json.decode(settings_json))
+    from millpond.common.server import run
+
+    app = _telling_why(_app(name, settings, base_url), control)
+    run(app, socket.socket(fileno=int(listener_fd)), ready=lambda: control.sendall(b"ready"))
+
+
+def _app(name: str, settings: Settings, base_url: str) -> ASGIApp:
+    accounts = Accounts(settings.data)
+    if name == "batch":
+        from millpond.batch.api.app import create_app as create_batch_app
+
+        return create_batch_app(settings, accounts, base_url)
+    from millpond.blob.api.app import create_app as create_blob_app
+
+    return create_blob_app(settings, accounts)
+
+
+def _telling_why(app: ASGIApp, control: socket.socket) -> ASGIApp:
+    """The application, with the last line of the error that keeps it from starting told to the supervisor."""
+
+    async def with_reason(scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                control.sendall(message.get("message", "").strip().rpartition("\n")[2].encode()[:4096])
+            await send(message)
+
+        await app(scope, receive, tell if scope["type"] == "lifespan" else send)
+
+    return with_reason
+
+
+def _end_with_supervisor(control: socket.socket) -> None:
+    """Wait for the end of the supervisor, which closes its end of the pair, and follow it."""
+    while control.recv(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(STOP_TIMEOUT_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
