@@ -1,0 +1,189 @@
+"""uvicorn's HTTP/1.1 protocol, with files sent by the kernel and request bodies taken in with fewer copies.
+
+An application that finds ``http.response.zerocopysend`` among its scope's extensions may send, after an
+``http.response.start`` with a ``Content-Length``, any number of
+
+    {"type": "http.response.zerocopysend", "file": <descriptor or file object>, "offset": int, "count": int,
+     "more_body": bool}
+
+(https://asgi.readthedocs.io/en/latest/extensions.html#zero-copy-send). ``offset`` is where the file stands and
+``count`` is what is left of it, unless given; the message is done with the file when ``send`` returns. Without the
+extension (TLS, other servers) an application sends the bytes itself.
+
+uvloop has no ``sendfile`` and lets nobody watch the descriptor of its transport. So the file goes to a duplicate of
+that descriptor, which the loop may watch, once the transport has written everything that it holds itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+#: Most bytes of a request line and headers: a URL of 64 KiB and headers of 16 KiB fit several times over.
+MAX_HEAD_SIZE = 256 << 10
+#: Bytes of request bodies that a connection holds before it stops reading until the application takes them.
+MAX_HELD_SIZE = 512 << 10
+#: Files up to this size are sent from the event loop; a longer one may have to wait for the disk, so a thread does.
+INLINE_SIZE = 128 << 10
+#: Most bytes for one call of ``sendfile``, which sends no more than the socket has room for anyway.
+SLICE_SIZE = 8 << 20
+
+_EXTENSIONS: dict[str, dict[object, object]] = {"http.response.zerocopysend": {}}
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+# Not the loop's own pool: uploads that wait for fsync there would hold up the downloads.
+_threads = ThreadPoolExecutor(4, "sendfile")
+
+_Message = MutableMapping[str, Any]
+
+
+class ZeroCopyProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._bodies: dict[RequestResponseCycle, list[bytes]] = {}
+        self._held_size = 0
+        self._head_size: int | None = None  # None: not within the head of a request
+
+    # Request intake
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_size is not None:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD_SIZE and not self.transport.is_closing():
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_size = 0
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._head_size = None
+
+    def on_body(self, body: bytes) -> None:
+        """Keep the chunk as it came; uvicorn's own way copies it twice more."""
+        if (self.parser.should_upgrade() and self._should_upgrade()) or self.cycle.response_complete:
+            return
+        self._bodies.setdefault(self.cycle, []).append(body)
+        self._held_size += len(body)
+        if self._held_size > MAX_HELD_SIZE:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
+
+    def _take_body(self, cycle: RequestResponseCycle) -> bytes:
+        chunks = self._bodies.pop(cycle, [])
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._held_size -= len(body)
+        return body
+
+    # The application's side
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        super()._start_asgi_task(cycle, partial(self._run, cycle, app))
+
+    async def _run(self, cycle: RequestResponseCycle, app: Callable[..., Any], scope: _Message, *_: object) -> None:
+        if scope["scheme"] == "http":
+            scope["extensions"] = _EXTENSIONS
+
+        async def receive() -> _Message:
+            message: _Message = await cycle.receive()  # type: ignore[assignment]
+            if message["type"] == "http.request":
+                message["body"] = self._take_body(cycle)
+            return message
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.zerocopysend":
+                await self._send_file(cycle, message)
+            else:
+                await cycle.send(message)
+
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops and this request took too long: hang up, without a traceback in the log.
+            cycle.disconnected = True
+            self.transport.close()
+        finally:
+            self._take_body(cycle)
+
+    async def _send_file(self, cycle: RequestResponseCycle, message: _Message) -> None:
+        file = message["file"]
+        source = file if isinstance(file, int) else file.fileno()
+        offset, count = message.get("offset"), message.get("count")
+        if offset is None:
+            offset = os.lseek(source, 0, os.SEEK_CUR)
+        if count is None:
+            count = os.fstat(source).st_size - offset
+        if not cycle.response_started or cycle.chunked_encoding is not False:
+            raise RuntimeError("http.response.zerocopysend follows an http.response.start with a Content-Length")
+        if cycle.scope["method"] != "HEAD":
+            if count > cycle.expected_content_length:
+                raise RuntimeError("Response content longer than Content-Length")
+            cycle.expected_content_length -= count
+            if not await self._copy_to_socket(cycle, source, offset, count):
+                cycle.disconnected = True
+                self.transport.abort()
+                return
+        await cycle.send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
+
+    async def _copy_to_socket(self, cycle: RequestResponseCycle, source: int, offset: int, count: int) -> bool:
+        """Whether the client was there to take it all. Raises ``RuntimeError`` where the file ends too early."""
+        if cycle.disconnected or self.transport.is_closing() or not await self._flush():
+            return False
+        sink = os.dup(self.transport.get_extra_info("socket").fileno())
+        try:
+            while count:
+                if cycle.disconnected or self.transport.is_closing():
+                    return False
+                try:
+                    sent = await self._sendfile(sink, source, offset, min(count, SLICE_SIZE))
+                except BlockingIOError:
+                    await self._until_writable(sink)
+                    continue
+                except (ConnectionError, TimeoutError):
+                    return False
+                if not sent:
+                    raise RuntimeError(f"file ends {count} bytes before the end of the response")
+                offset += sent
+                count -= sent
+        finally:
+            os.close(sink)
+        return True
+
+    async def _flush(self) -> bool:
+        """Wait until the transport holds nothing; whether it is still open then."""
+        self.transport.set_write_buffer_limits(high=0)
+        await self.flow.drain()
+        if self.transport.is_closing():
+            return False
+        self.transport.set_write_buffer_limits()
+        return True
+
+    async def _sendfile(self, sink: int, source: int, offset: int, count: int) -> int:
+        if count <= INLINE_SIZE:
+            return os.sendfile(sink, source, offset, count)
+        call = self.loop.run_in_executor(_threads, os.sendfile, sink, source, offset, count)
+        try:
+            return await asyncio.shield(call)
+        finally:
+            if not call.done():  # cancelled: the descriptors must outlive the call
+                await asyncio.wait([call])
+
+    async def _until_writable(self, sink: int) -> None:
+        """Wait for room in the socket's buffer, or for the end of the connection."""
+        writable = asyncio.Event()
+        self.loop.add_writer(sink, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            self.loop.remove_writer(sink)
