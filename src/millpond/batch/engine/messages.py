@@ -207,9 +207,11 @@ class AttemptRef(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AgentConnected(Event, frozen=True, kw_only=True):
-    """An agent opened its channel. ``holding``: the attempts it runs, or has ended and not yet reported.
+    """An agent opened its channel. ``holding``: the attempts it has to run, runs, or has ended and not yet reported.
 
-    The effect :class:`SyncNode` follows: the whole of what the node should run.
+    Reply: the node; the effect :class:`SyncNode` follows, the whole of what the node should run. Refused with
+    ``NodeNotFound`` where there is no such node, and ``NodeNotReady`` where the boot is not the node's present one
+    or the node is leaving: the agent should end.
     """
 
     node: str
@@ -287,6 +289,25 @@ class NodeReleased(Event, frozen=True, kw_only=True):
     node: str
 
 
+class NodeOverdue(Event, frozen=True, kw_only=True):
+    """The agent of this boot may have been away for too long."""
+
+    node: str
+    boot: int
+
+
+class RetentionEnded(Event, frozen=True, kw_only=True):
+    """The files on a node that is to go once nobody needs them may be needed no longer."""
+
+    node: str
+
+
+class PlacementsOverdue(Event, frozen=True, kw_only=True):
+    """Tasks placed ahead on nodes of this pool may have waited there for too long."""
+
+    pool: str
+
+
 class ResizeTimedOut(Event, frozen=True, kw_only=True):
     """The time of the resize that started then is over."""
 
@@ -295,7 +316,7 @@ class ResizeTimedOut(Event, frozen=True, kw_only=True):
 
 
 class JobTimedOut(Event, frozen=True, kw_only=True):
-    """The job's maximum wall-clock time may be over."""
+    """The job's maximum wall-clock time, or the time that an empty job waits for its first task, may be over."""
 
     job: str
 
@@ -334,7 +355,10 @@ class StartTask(Effect, frozen=True, kw_only=True):
 
 
 class StopTask(Effect, frozen=True, kw_only=True):
-    """Have the node end this attempt, or not start it."""
+    """Have the node end this attempt, or not start it.
+
+    :class:`TaskEnded` follows in any case: without a start time where it was not started, or never heard of.
+    """
 
     node: str
     attempt: AttemptRef
@@ -348,7 +372,10 @@ class ForgetTask(Effect, frozen=True, kw_only=True):
 
 
 class SyncNode(Effect, frozen=True, kw_only=True):
-    """Tell the node all that it should run; what else it runs, it ends. What it holds besides, it forgets."""
+    """Tell the node all that it should run; what else it runs, it ends. What it holds besides, it forgets.
+
+    :class:`StopTask` orders for attempts in ``start`` may follow it.
+    """
 
     node: str
     start: Sequence[StartTask]

@@ -13,7 +13,9 @@ from .task import Task
 
 
 class Archive(Protocol):
-    """Tasks that are not in memory. The engine reads through it; it sees all changes made before, committed or not."""
+    """Tasks and completed jobs, which are not in memory. It sees all changes made before, committed or not."""
+
+    def job(self, job: str) -> Job | None: ...
 
     def task(self, job: str, task: str) -> Task | None: ...
 

@@ -138,6 +138,10 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     last_boot_time: int | None = None
     #: How many times it has booted; what an agent of an earlier boot says is stale.
     boot: int = 1
+    #: Boots in a row that ended soon and without a task coming to its end.
+    failed_boots: int = 0
+    #: The highest attempt that was placed on it.
+    attempts: int = 0
     ip_address: str = ""
     vm_size: str
     agent_version: str = ""
@@ -149,3 +153,5 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     #: Set while it takes no new tasks because it will leave or reboot: what becomes of its tasks, and what follows.
     drain_option: DeallocationOption | None = None
     drain_then: NodeState | None = None
+    #: Until when the files of tasks that ended here are to be kept.
+    retained_until: int | None = None

@@ -24,6 +24,15 @@ class ErrorCategory(StrEnum):
     SERVER_ERROR = "servererror"
 
 
+class Withdrawal(StrEnum):
+    """How a task that its node was told to end goes back to waiting, once the node has confirmed the end."""
+
+    #: Its client asked for it, by way of its job or node: counts in ``requeue_count``.
+    REQUEUE = "requeue"
+    #: The service needs the place: counts nowhere.
+    RETURN = "return"
+
+
 class Failure(msgspec.Struct, frozen=True):
     """The ``failureInfo`` of a task or a start task."""
 
@@ -53,8 +62,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     max_task_retry_count: int = 0
     max_wall_clock_time: int
     retention_time: int
-    #: Counts its placements; reports about an earlier one are dropped.
+    #: Names its latest placement, higher than those before, and than all earlier ones on the same node (so a task
+    #: that is deleted and added again is not taken for the old one). Reports about another attempt are dropped.
     attempt: int = 0
+    #: Set while its node is to end this attempt and the task is to go back to waiting.
+    withdrawal: Withdrawal | None = None
     #: Key of the node it is placed on or ran on last. An active task with a node waits there, placed ahead.
     node: str | None = None
     pool_id: str | None = None
