@@ -42,7 +42,18 @@ def run_tutorial(*, keep: bool, yes: bool) -> None:
 @contextmanager
 def _server(data: Path, log: Path, *, keep: bool) -> Iterator[subprocess.Popen[str]]:
     """A server on free ports, from when it is ready."""
-    command = [sys.executable, "-m", "millpond.cli", "serve", "--data", data, "--batch-port", "0", "--blob-port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "millpond.cli",
+        "serve",
+        "--data",
+        str(data),
+        "--batch-port",
+        "0",
+        "--blob-port",
+        "0",
+    ]
     with log.open("w") as errors:
         server = subprocess.Popen(
             command,
