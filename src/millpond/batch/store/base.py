@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -55,17 +55,91 @@ class Writer(Archive, Protocol):
 
     def chores(self, node: str) -> list[Chore]: ...
 
+    def stored_tasks(self, tasks: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StoredTask]:
+        """Tasks with their documents, by (job key, task key); those that are gone are left out."""
+        ...
+
     def close(self) -> None: ...
 
 
 # --- queries -----------------------------------------------------------------------------------------------------
+
+
+class Moment(int):
+    """Marks a filterable field whose values are moments (microseconds)."""
+
+
+#: What lists can be filtered by: fields of the records (parts of a part flattened, ``start_task_exit_code``) and the
+#: type of their values. Text (ids, states, …) is compared without regard to case.
+FILTERABLE: dict[str, dict[str, type]] = {
+    "pools": {
+        "id": str,
+        "state": str,
+        "state_transition_time": Moment,
+        "creation_time": Moment,
+        "last_modified": Moment,
+        "allocation_state": str,
+        "allocation_state_transition_time": Moment,
+        "enable_auto_scale": bool,
+        "enable_inter_node_communication": bool,
+        "vm_size": str,
+    },
+    "nodes": {
+        "id": str,
+        "state": str,
+        "state_transition_time": Moment,
+        "scheduling_state": str,
+        "last_boot_time": Moment,
+        "allocation_time": Moment,
+        "start_task_state": str,
+        "start_task_result": str,
+        "start_task_exit_code": int,
+        "start_task_start_time": Moment,
+        "start_task_end_time": Moment,
+    },
+    "node_counts": {"pool_id": str},
+    "jobs": {
+        "id": str,
+        "state": str,
+        "state_transition_time": Moment,
+        "previous_state": str,
+        "previous_state_transition_time": Moment,
+        "creation_time": Moment,
+        "last_modified": Moment,
+        "start_time": Moment,
+        "end_time": Moment,
+        "pool_id": str,
+        "priority": int,
+    },
+    "tasks": {
+        "id": str,
+        "state": str,
+        "state_transition_time": Moment,
+        "previous_state": str,
+        "previous_state_transition_time": Moment,
+        "creation_time": Moment,
+        "last_modified": Moment,
+        "start_time": Moment,
+        "end_time": Moment,
+        "exit_code": int,
+        "retry_count": int,
+        "requeue_count": int,
+        "result": str,
+        "pool_id": str,
+        "node_id": str,
+    },
+}
 
 Operator = Literal["eq", "ne", "gt", "ge", "lt", "le"]
 Value = str | int | float | bool | None
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """``field`` is a name that the entity's table can filter by (see the store's column tables)."""
+    """``field`` is one of the entity's :data:`FILTERABLE`.
+
+    A field without a value differs from every value: it satisfies ``ne`` and no other operator. ``None`` stands for
+    having no value.
+    """
 
     field: str
     operator: Operator
@@ -73,6 +147,8 @@ class Compare(msgspec.Struct, frozen=True):
 
 
 class StartsWith(msgspec.Struct, frozen=True):
+    """``field`` is one of the entity's :data:`FILTERABLE` that hold text."""
+
     field: str
     prefix: str
 
@@ -102,6 +178,10 @@ class Query(msgspec.Struct, frozen=True):
     after: str | None = None
 
 
+class ContinuationError(ValueError):
+    """``Query.after`` is not a token that a page of this list ended with."""
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     items: list[T]
     #: Continuation token, URL-safe; ``None`` on the last page.
@@ -116,13 +196,19 @@ class StoredTask(msgspec.Struct, frozen=True):
 class NodeCounts(msgspec.Struct, frozen=True):
     """How many nodes of a pool are in each state."""
 
+    #: The pool's key, and its id as given.
     pool: str
+    pool_id: str
     dedicated: dict[NodeState, int]
     low_priority: dict[NodeState, int]
 
 
 class Reader(Protocol):
-    """The reading side: sees what is committed; any thread may call it."""
+    """The reading side: sees what is committed; any thread may call it.
+
+    Pools and jobs are listed by id, nodes in the order in which they joined, tasks in the order of addition. Lists
+    raise :class:`ContinuationError`. A page's token stays good while rows come and go.
+    """
 
     def pool(self, key: str) -> Pool | None: ...
 
@@ -154,4 +240,4 @@ class Reader(Protocol):
 
     def tasks(self, job: str, query: Query) -> Page[StoredTask]: ...
 
-    def task_documents(self, tasks: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]: ...
+    def close(self) -> None: ...

@@ -1,0 +1,402 @@
+"""The single writer: inbox → step → one transaction → replies → effects.
+
+One thread owns the engine's state and the store's writing side. It takes all events that wait, steps them one by one,
+lets the engine settle, writes what changed and commits once for all of them; only then are the callers answered and the
+effects handed over, both on the event loop. So nothing is acknowledged or done that is not on disk, and one sync of the
+disk pays for many requests.
+
+What goes wrong:
+
+* A step refuses (:class:`ServiceError`): its caller gets the error; nothing changed.
+* A step, or the write of its changes, fails in any other way: the transaction is rolled back, the state rebuilt from
+  the store, and the batch's events run again one by one, so that only the event that fails is lost: its caller gets
+  ``InternalError`` and the log the story.
+* The commit fails: the state is rebuilt from the store and every caller of the batch gets ``InternalError``.
+
+After a rebuild the restored effects are handed over, and ``Outcome.restored`` tells whoever carries them out that news
+may have been lost: agents have to say again what they run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from millpond.common.clock import SECOND, Clock
+from millpond.common.errors import ServiceError
+
+from .engine.machine import restore, settle, step
+from .engine.messages import Effect, Event, JobPurged, PurgeJob, RaiseAt, StartTask, SyncNode
+from .engine.state import State
+from .errors import error
+from .model.job import Job
+from .model.pool import Node
+from .model.task import Task
+from .store.base import Chore, StoredTask, Writer
+
+_log = logging.getLogger(__name__)
+
+#: Requests that may wait; more are told that the server is busy.
+_MOST_WAITING = 4096
+#: How long a batch goes on taking what arrives while it is being stepped, in seconds.
+_BATCH_S = 0.02
+#: Tasks of a deleted job that are removed in one go, between batches.
+_PURGE_PART = 2000
+#: Longest wait for the next timer, in seconds, so that a clock that was set does not matter for long.
+_LONGEST_WAIT_S = 60.0
+
+
+class ChoreDone(Event, frozen=True, kw_only=True):
+    """A node has deleted the files it was asked to. The store's business: the engine does not see it."""
+
+    chore: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a committed batch leaves to be done."""
+
+    effects: list[Effect]
+    #: The tasks that :class:`StartTask` effects name, also inside :class:`SyncNode`, and their jobs.
+    tasks: dict[tuple[str, str], StoredTask]
+    jobs: dict[str, Job]
+    #: Per node: file deletions that are new, or, where the node is to be synced, all that it has to do.
+    chores: dict[str, list[Chore]]
+    #: All nodes, where the state was just built from the store; ``None`` otherwise.
+    restored: list[Node] | None = None
+
+
+class _CommitFailed(Exception):  # noqa: N818 - it says what happened; it never leaves this module
+    pass
+
+
+class _Item(msgspec.Struct, frozen=True):
+    """An event in the inbox; a caller who waits for the reply has a future."""
+
+    event: Event
+    future: asyncio.Future[Any] | None = None
+
+
+class Runtime:
+    """Feeds events to the engine. All methods are for the event loop that called :meth:`start`.
+
+    ``carry_out`` is called on the loop with each committed batch's outcome, in order.
+    """
+
+    def __init__(
+        self, writer: Writer, clock: Clock, carry_out: Callable[[Outcome], None], *, ready_window: int = 4096
+    ) -> None:
+        self._clock = clock
+        self._carry_out = carry_out
+        self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._worker = _Worker(writer, clock, self._inbox, self._hand_over, ready_window)
+        self._thread = threading.Thread(target=self._worker.run, name="millpond-writer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_open = False
+
+    async def start(self) -> None:
+        """Build the state from the store and begin to take events."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._worker.load)
+        self._thread.start()
+        self._is_open = True
+
+    async def stop(self) -> None:
+        """Finish what waits, then close the store's writing side."""
+        self._is_open = False
+        self._inbox.put(None)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+        await asyncio.sleep(0)  # the last outcome has been handed over to the loop, and runs now
+        self._worker.close()
+
+    async def submit(self, event: Event) -> Any:
+        """The reply to a request, once it is committed.
+
+        Raises the :class:`ServiceError` that refuses it: the engine's own, ``ServerBusy`` or ``InternalError``.
+        """
+        if not self._is_open or self._inbox.qsize() >= _MOST_WAITING:
+            raise error("ServerBusy")
+        future = asyncio.get_running_loop().create_future()
+        self._inbox.put(_Item(event, future))
+        return await future
+
+    def post(self, event: Event) -> None:
+        """Take a piece of news, which nobody waits for."""
+        if self._is_open:
+            self._inbox.put(_Item(event))
+
+    async def room(self) -> None:
+        """Wait while so many events wait that whoever brings news should hold back."""
+        while self._inbox.qsize() >= _MOST_WAITING:
+            await asyncio.sleep(0.005)
+
+    def _hand_over(self, answers: Sequence[tuple[_Item, Any]], outcome: Outcome | None) -> None:
+        """Called by the writer's thread after each commit."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._deliver, answers, outcome)
+
+    def _deliver(self, answers: Sequence[tuple[_Item, Any]], outcome: Outcome | None) -> None:
+        for item, reply in answers:
+            if item.future is not None and not item.future.done():
+                if isinstance(reply, ServiceError):
+                    item.future.set_exception(reply)
+                else:
+                    item.future.set_result(reply)
+        if outcome is not None:
+            self._carry_out(outcome)
+
+
+class _Archive:
+    """The engine's view of the store: changes made so far are written to the open transaction before each read."""
+
+    def __init__(self, writer: Writer, flush: Callable[[], None]) -> None:
+        self._writer = writer
+        self._flush = flush
+
+    def job(self, job: str) -> Job | None:
+        self._flush()
+        return self._writer.job(job)
+
+    def task(self, job: str, task: str) -> Task | None:
+        self._flush()
+        return self._writer.task(job, task)
+
+    def existing(self, job: str, tasks: Sequence[str]) -> set[str]:
+        self._flush()
+        return self._writer.existing(job, tasks)
+
+    def waiting(self, job: str, after_seq: int, limit: int) -> list[Task]:
+        self._flush()
+        return self._writer.waiting(job, after_seq, limit)
+
+    def holding_files(self, job: str) -> Iterable[str]:
+        self._flush()
+        return self._writer.holding_files(job)
+
+
+class _Worker:
+    """The writer's thread: owns the state, the store's writing side and the timers."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        inbox: queue.SimpleQueue[_Item | None],
+        hand_over: Callable[[Sequence[tuple[_Item, Any]], Outcome | None], None],
+        ready_window: int,
+    ) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._inbox = inbox
+        self._hand_over = hand_over
+        self._ready_window = ready_window
+        self._state: State | None = None
+        #: Unfinished jobs by key, as last written.
+        self._jobs: dict[str, Job] = {}
+        #: Chores recorded by the open transaction.
+        self._chores: list[Chore] = []
+        #: (moment, how many-th, event)
+        self._timers: list[tuple[int, int, Event]] = []
+        self._timer_numbers = itertools.count()
+        #: Keys of jobs whose tasks are to be removed.
+        self._purges: deque[str] = deque()
+
+    # --- the thread ---
+
+    def run(self) -> None:
+        while (items := self._take()) is not None:
+            if items:
+                self._process(items)
+            if self._purges:
+                self._purge_part()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _take(self) -> list[_Item] | None:
+        """What is due, waiting until something is (an empty list: only a purge is). ``None``: the end was asked for."""
+        try:
+            first = self._inbox.get(timeout=self._time_to_wait())
+        except queue.Empty:
+            return self._due_timers()
+        return None if first is None else [*self._due_timers(), first]
+
+    def _time_to_wait(self) -> float:
+        if self._purges:
+            return 0.0
+        if not self._timers:
+            return _LONGEST_WAIT_S
+        return min(max(self._timers[0][0] - self._clock.now(), 0) / SECOND, _LONGEST_WAIT_S)
+
+    def _due_timers(self) -> list[_Item]:
+        due = []
+        now = self._clock.now()
+        while self._timers and self._timers[0][0] <= now:
+            due.append(_Item(heapq.heappop(self._timers)[2]))
+        return due
+
+    def _arriving(self, first: Sequence[_Item]) -> Iterator[_Item]:
+        """``first``, then what waits in the inbox and what arrives meanwhile, for a short time."""
+        yield from first
+        until = time.monotonic() + _BATCH_S
+        while time.monotonic() < until:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if item is None:
+                self._inbox.put(None)  # the end comes after this batch
+                return
+            yield item
+
+    # --- batches ---
+
+    def _process(self, first: Sequence[_Item]) -> None:
+        taken: list[_Item] = []
+        try:
+            self._run_batch(self._arriving(first), taken)
+        except _CommitFailed as failure:
+            _log.critical("The store did not commit %d events: %s", len(taken), failure.__cause__)
+            self._fail(taken)
+            self._reload()
+        except Exception:
+            _log.warning("A batch of %d events failed; they run again one by one", len(taken), exc_info=True)
+            self._reload()
+            for item in taken:
+                self._process_alone(item)
+
+    def _process_alone(self, item: _Item) -> None:
+        try:
+            self._run_batch((item,), [])
+        except Exception as failure:
+            cause = failure.__cause__ if isinstance(failure, _CommitFailed) else failure
+            _log.critical("%s failed and is dropped", _describe(item.event), exc_info=cause)
+            self._fail([item])
+            self._reload()
+
+    def _run_batch(self, items: Iterable[_Item], taken: list[_Item]) -> None:
+        """Step the items, noting them in ``taken``, commit, and hand over answers and effects."""
+        if self._state is None:
+            self.load()
+        state = self._state
+        assert state is not None
+        effects: list[Effect] = []
+        replies: list[Any] = []
+        for item in items:
+            taken.append(item)
+            try:
+                reply, more = self._step(state, item.event)
+            except ServiceError as refusal:
+                reply = refusal
+            else:
+                effects += more
+            replies.append(reply)
+        effects += settle(state, self._clock.now())
+        outcome = self._commit(effects)
+        self._hand_over(list(zip(taken, replies, strict=True)), outcome)
+
+    def _step(self, state: State, event: Event) -> tuple[Any, list[Effect]]:
+        if isinstance(event, ChoreDone):
+            self._writer.chore_done(event.chore)
+            return None, []
+        return step(state, event, self._clock.now())
+
+    def _flush(self) -> None:
+        """Write the engine's changes to the open transaction."""
+        assert self._state is not None
+        changes = self._state.take_changes()
+        self._chores += self._writer.write(changes)
+        for key, job in changes.jobs.items():
+            if job is None:
+                self._jobs.pop(key, None)
+            else:
+                self._jobs[key] = job
+
+    def _commit(self, effects: list[Effect], restored: list[Node] | None = None) -> Outcome:
+        self._flush()
+        outcome = self._outcome(effects, restored)
+        try:
+            self._writer.commit()
+        except Exception as failure:
+            raise _CommitFailed from failure
+        self._chores = []
+        for effect in effects:
+            if isinstance(effect, RaiseAt):
+                heapq.heappush(self._timers, (effect.moment, next(self._timer_numbers), effect.event))
+            elif isinstance(effect, PurgeJob) and effect.job not in self._purges:
+                self._purges.append(effect.job)
+        return outcome
+
+    def _outcome(self, effects: list[Effect], restored: list[Node] | None) -> Outcome:
+        starts: list[StartTask] = []
+        chores: dict[str, list[Chore]] = {}
+        for chore in self._chores:
+            chores.setdefault(chore.deletion.node, []).append(chore)
+        for effect in effects:
+            if isinstance(effect, StartTask):
+                starts.append(effect)
+            elif isinstance(effect, SyncNode):
+                starts += effect.start
+                chores[effect.node] = self._writer.chores(effect.node)
+        tasks = self._writer.stored_tasks((start.attempt.job, start.attempt.task) for start in starts)
+        jobs = {start.attempt.job: self._jobs[start.attempt.job] for start in starts}
+        others = [effect for effect in effects if not isinstance(effect, RaiseAt | PurgeJob)]
+        return Outcome(effects=others, tasks=tasks, jobs=jobs, chores=chores, restored=restored)
+
+    def _purge_part(self) -> None:
+        job = self._purges[0]
+        try:
+            left = self._writer.purge_tasks(job, _PURGE_PART)
+            self._writer.commit()
+        except Exception:
+            _log.critical("The tasks of a deleted job could not be removed", exc_info=True)
+            self._reload()
+            return
+        if not left:
+            self._purges.popleft()
+            self._process([_Item(JobPurged(job=job))])
+
+    # --- from the store ---
+
+    def load(self) -> None:
+        """Build the state from the store, and hand over the effects that follow from it."""
+        self._writer.rollback()
+        self._chores = []
+        self._timers.clear()
+        self._purges.clear()
+        snapshot = self._writer.load()
+        self._jobs = {job.key: job for job in snapshot.jobs}
+        state = self._state = State(_Archive(self._writer, self._flush), ready_window=self._ready_window)
+        now = self._clock.now()
+        effects = restore(state, snapshot.pools, snapshot.nodes, snapshot.jobs, snapshot.placed, now)
+        effects += settle(state, now)
+        self._hand_over((), self._commit(effects, snapshot.nodes))
+
+    def _reload(self) -> None:
+        """As :meth:`load`; where that fails too, the next batch tries again."""
+        try:
+            self.load()
+        except Exception:
+            self._state = None
+            _log.critical("The state could not be rebuilt from the store", exc_info=True)
+
+    def _fail(self, items: Sequence[_Item]) -> None:
+        self._hand_over([(item, error("InternalError")) for item in items], None)
+
+
+def _describe(event: Event) -> str:
+    """The event's kind and the keys of what it is about: nothing of what clients wrote."""
+    names = ("pool", "node", "job", "task", "boot", "attempt")
+    about = {name: getattr(event, name) for name in names if hasattr(event, name)}
+    keys = {name: getattr(value, "key", value) for name, value in about.items()}
+    return f"{type(event).__name__}({', '.join(f'{name}={key}' for name, key in keys.items())})"

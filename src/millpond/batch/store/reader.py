@@ -1,0 +1,198 @@
+"""The reading side of the store on an SQL database."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Column, Connection, Engine, Row, Select, Table, func, select
+
+from ..model.job import Counts, Job
+from ..model.pool import Node, NodeState, Pool
+from . import schema
+from .base import FILTERABLE, ContinuationError, NodeCounts, Page, Query, StoredTask
+from .filters import Fields, condition
+from .schema import jobs, nodes, place_of, pools, tasks
+from .statements import STORED_TASKS
+
+T = TypeVar("T")
+
+
+def _fields(kind: str, table: Table) -> Fields:
+    """What filters compare: the columns, those with text in lower case (states and results are already)."""
+    return {
+        name: func.lower(table.c[name]) if type_ is str and not name.endswith(("state", "result")) else table.c[name]
+        for name, type_ in FILTERABLE[kind].items()
+    }
+
+
+_POOL_FIELDS = _fields("pools", pools)
+_NODE_FIELDS = _fields("nodes", nodes)
+_JOB_FIELDS = _fields("jobs", jobs)
+#: A task's key is its id in lower case, and has an index.
+_TASK_FIELDS = {**_fields("tasks", tasks), "id": tasks.c.key}
+_COUNTS_FIELDS = {"pool_id": _POOL_FIELDS["id"]}
+
+
+class _JobCounts(msgspec.Struct):
+    """The part of a job's record that holds its counts; the rest is passed over."""
+
+    task_counts: Counts
+    slot_counts: Counts
+
+
+_decode_counts = msgspec.msgpack.Decoder(_JobCounts).decode
+
+
+class SqlReader:
+    """:class:`~millpond.batch.store.base.Reader` on a pool of connections."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # --- pools and nodes ---
+
+    def pool(self, key: str) -> Pool | None:
+        record = self._record(pools, key)
+        return None if record is None else schema.decode_pool(record)
+
+    def pools(self, account: str, query: Query) -> Page[Pool]:
+        statement = select(pools.c.key, pools.c.record).where(pools.c.account == account)
+        with self._engine.connect() as connection:
+            rows, token = _page(connection, statement, query, pools.c.key, _POOL_FIELDS)
+        return Page([schema.decode_pool(row.record) for row in rows], token)
+
+    def current_nodes(self, pools: Sequence[str]) -> dict[str, tuple[int, int]]:
+        counts = {pool: [0, 0] for pool in pools}
+        statement = (
+            select(nodes.c.pool, nodes.c.is_dedicated, func.count())
+            .where(nodes.c.pool.in_(pools))
+            .group_by(nodes.c.pool, nodes.c.is_dedicated)
+        )
+        with self._engine.connect() as connection:
+            for pool, is_dedicated, count in connection.execute(statement):
+                counts[pool][0 if is_dedicated else 1] = count
+        return {pool: (dedicated, low_priority) for pool, (dedicated, low_priority) in counts.items()}
+
+    def node(self, key: str) -> Node | None:
+        record = self._record(nodes, key)
+        return None if record is None else schema.decode_node(record)
+
+    def nodes(self, pool: str, query: Query) -> Page[Node]:
+        statement = select(nodes.c.number, nodes.c.record).where(nodes.c.pool == pool)
+        with self._engine.connect() as connection:
+            rows, token = _page(connection, statement, query, nodes.c.number, _NODE_FIELDS)
+        return Page([schema.decode_node(row.record) for row in rows], token)
+
+    def running_tasks(self, nodes: Sequence[str]) -> dict[str, tuple[int, int]]:
+        statement = (
+            select(tasks.c.node, func.count(), func.sum(tasks.c.required_slots))
+            .where(schema.PLACED, tasks.c.node.in_(nodes), tasks.c.state != "active")
+            .group_by(tasks.c.node)
+        )
+        with self._engine.connect() as connection:
+            counts = {node: (count, slots) for node, count, slots in connection.execute(statement)}
+        return {node: counts.get(node, (0, 0)) for node in nodes}
+
+    def node_counts(self, account: str, query: Query) -> Page[NodeCounts]:
+        statement = select(pools.c.key, pools.c.id).where(pools.c.account == account)
+        with self._engine.connect() as connection:
+            rows, token = _page(connection, statement, query, pools.c.key, _COUNTS_FIELDS)
+            by_state = connection.execute(
+                select(nodes.c.pool, nodes.c.is_dedicated, nodes.c.state, func.count())
+                .where(nodes.c.pool.in_([row.key for row in rows]))
+                .group_by(nodes.c.pool, nodes.c.is_dedicated, nodes.c.state)
+            )
+            counts: defaultdict[tuple[str, bool], dict[NodeState, int]] = defaultdict(dict)
+            for pool, is_dedicated, state, count in by_state:
+                counts[pool, bool(is_dedicated)][NodeState(state)] = count
+        items = [
+            NodeCounts(row.key, row.id, dedicated=counts[row.key, True], low_priority=counts[row.key, False])
+            for row in rows
+        ]
+        return Page(items, token)
+
+    # --- jobs and tasks ---
+
+    def job(self, key: str) -> Job | None:
+        record = self._record(jobs, key)
+        return None if record is None else schema.decode_job(record)
+
+    def jobs(self, account: str, query: Query) -> Page[Job]:
+        statement = select(jobs.c.key, jobs.c.record).where(jobs.c.account == account)
+        with self._engine.connect() as connection:
+            rows, token = _page(connection, statement, query, jobs.c.key, _JOB_FIELDS)
+        return Page([schema.decode_job(row.record) for row in rows], token)
+
+    def task_counts(self, job: str) -> tuple[Counts, Counts] | None:
+        record = self._record(jobs, job)
+        if record is None:
+            return None
+        counts = _decode_counts(record)
+        return counts.task_counts, counts.slot_counts
+
+    def task(self, job: str, task: str) -> StoredTask | None:
+        statement = STORED_TASKS.where(
+            tasks.c.job == select(jobs.c.number).where(jobs.c.key == job).scalar_subquery(), tasks.c.key == task
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _stored_task(job, row)
+
+    def tasks(self, job: str, query: Query) -> Page[StoredTask]:
+        with self._engine.connect() as connection:
+            number = connection.execute(select(jobs.c.number).where(jobs.c.key == job)).scalar_one_or_none()
+            if number is None:
+                return Page([])
+            statement = STORED_TASKS.where(
+                tasks.c.place >= place_of(number, 0), tasks.c.place < place_of(number + 1, 0)
+            )
+            rows, token = _page(connection, statement, query, tasks.c.place, _TASK_FIELDS)
+        return Page([_stored_task(job, row) for row in rows], token)
+
+    def _record(self, table: Table, key: str) -> bytes | None:
+        with self._engine.connect() as connection:
+            return connection.execute(select(table.c.record).where(table.c.key == key)).scalar_one_or_none()
+
+
+def _stored_task(job: str, row: Sequence[Any]) -> StoredTask:
+    return StoredTask(schema.task_from_row(job, row), row[-1])
+
+
+def _page(
+    connection: Connection,
+    statement: Select[Any],
+    query: Query,
+    position: Column[Any],
+    fields: Fields,
+) -> tuple[list[Row[Any]], str | None]:
+    """The rows of a page in the order of ``position``, a column of the statement, and the token of the next."""
+    if query.filter is not None:
+        statement = statement.where(condition(query.filter, fields))
+    if query.after is not None:
+        statement = statement.where(position > _position(query.after, position.type.python_type))
+    rows = list(connection.execute(statement.order_by(position).limit(query.limit + 1)))
+    if len(rows) <= query.limit:
+        return rows, None
+    rows.pop()
+    return rows, _token(getattr(rows[-1], position.name))
+
+
+def _token(position: str | int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def _position(token: str, python_type: type) -> str | int:
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+        return int(text) if python_type is int else text
+    except (ValueError, binascii.Error) as error:
+        raise ContinuationError(token) from error

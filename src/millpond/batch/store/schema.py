@@ -1,0 +1,266 @@
+"""The tables, and how records become rows.
+
+Pools, nodes and jobs are kept whole, as MessagePack, beside the columns that lists are filtered by. Tasks have a
+column for every field, because they are written by the hundred thousand; their documents lie in a table of their
+own, so that a change of state does not write them again.
+
+A task's row is found by its ``place``: the number of its job in the upper bits and its ``seq`` in the lower, so that
+a job's tasks lie together in the order of addition and no index is needed to walk them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy.types import TypeEngine
+
+from ..model.job import Job
+from ..model.pool import Node, Pool
+from ..model.task import Failure, Task, TaskResult, TaskState, Withdrawal
+from .base import FILTERABLE, Moment
+
+#: The newest revision in ``migrations/versions``.
+REVISION = "0001"
+
+metadata = MetaData()
+
+#: Text compared and ordered by its bytes, whatever the database's language.
+_Text = Text().with_variant(Text(collation="C"), "postgresql")
+#: SQLite's row id must be declared INTEGER; it has 64 bits.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+_COLUMN_TYPES: dict[type, TypeEngine[Any]] = {str: _Text, int: BigInteger(), Moment: BigInteger(), bool: Boolean()}
+
+
+def _filter_columns(kind: str) -> list[Column[Any]]:
+    return [Column(name, _COLUMN_TYPES[kind_of_value]) for name, kind_of_value in FILTERABLE[kind].items()]
+
+
+revision = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("key", _Text, primary_key=True),
+    Column("account", _Text, nullable=False),
+    *_filter_columns("pools"),
+    Column("record", LargeBinary, nullable=False),
+    Index("pools_by_account", "account", "key"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("key", _Text, primary_key=True),
+    Column("pool", _Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("is_dedicated", Boolean, nullable=False),
+    *_filter_columns("nodes"),
+    Column("record", LargeBinary, nullable=False),
+    Index("nodes_by_pool", "pool", "number"),
+)
+
+#: A job that belongs to the working set.
+UNFINISHED = text("state <> 'completed'")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("key", _Text, nullable=False, unique=True),
+    Column("account", _Text, nullable=False),
+    *_filter_columns("jobs"),
+    Column("record", LargeBinary, nullable=False),
+    Index("jobs_by_account", "account", "key"),
+    Index("unfinished_jobs", "number", sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
+)
+
+#: Placed ahead, preparing or running: what the working set is rebuilt from, and what runs on a node.
+PLACED = text("node IS NOT NULL AND state <> 'completed'")
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("place", _Number, primary_key=True, autoincrement=False),
+    Column("job", BigInteger, nullable=False),
+    Column("key", _Text, nullable=False),
+    Column("id", _Text, nullable=False),
+    Column("creation_time", BigInteger, nullable=False),
+    Column("state", _Text, nullable=False),
+    Column("state_transition_time", BigInteger, nullable=False),
+    Column("previous_state", _Text),
+    Column("previous_state_transition_time", BigInteger),
+    Column("last_modified", BigInteger, nullable=False),
+    Column("required_slots", Integer, nullable=False),
+    Column("max_task_retry_count", Integer, nullable=False),
+    Column("max_wall_clock_time", BigInteger, nullable=False),
+    Column("retention_time", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("node", _Text),
+    Column("pool_id", _Text),
+    Column("node_id", _Text),
+    Column("start_time", BigInteger),
+    Column("end_time", BigInteger),
+    Column("exit_code", Integer),
+    Column("result", _Text),
+    Column("failure", LargeBinary),
+    Column("retry_count", Integer, nullable=False),
+    Column("last_retry_time", BigInteger),
+    Column("requeue_count", Integer, nullable=False),
+    Column("last_requeue_time", BigInteger),
+    Column("withdrawal", _Text),
+    Index("tasks_by_key", "job", "key", unique=True),
+    Index("tasks_by_state", "state", "place"),
+    Index("placed_tasks", "node", sqlite_where=PLACED, postgresql_where=PLACED),
+)
+
+task_documents = Table(
+    "task_documents",
+    metadata,
+    Column("place", _Number, primary_key=True, autoincrement=False),
+    Column("document", LargeBinary, nullable=False),
+)
+
+#: Where a job's tasks were placed: the nodes that may hold files of it.
+job_nodes = Table(
+    "job_nodes",
+    metadata,
+    Column("job", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", _Text, primary_key=True),
+    Index("job_nodes_by_node", "node"),
+)
+
+#: File deletions that a node has not done yet.
+chores = Table(
+    "chores",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("node", _Text, nullable=False),
+    Column("job_id", _Text, nullable=False),
+    Column("task_id", _Text),
+    Index("chores_by_node", "node"),
+)
+
+
+# --- records and rows --------------------------------------------------------------------------------------------
+
+encode = msgspec.msgpack.Encoder().encode
+decode_pool = msgspec.msgpack.Decoder(Pool).decode
+decode_node = msgspec.msgpack.Decoder(Node).decode
+decode_job = msgspec.msgpack.Decoder(Job).decode
+_decode_failure = msgspec.msgpack.Decoder(Failure).decode
+
+
+def pool_row(pool: Pool) -> dict[str, Any]:
+    communicates = bool(pool.document.get("enableInterNodeCommunication", False))
+    return _row(pools, pool, enable_inter_node_communication=communicates)
+
+
+def node_row(node: Node) -> dict[str, Any]:
+    info = node.start_task_info
+    return _row(
+        nodes,
+        node,
+        start_task_state=info and info.state,
+        start_task_result=info and info.result,
+        start_task_exit_code=info and info.exit_code,
+        start_task_start_time=info and info.start_time,
+        start_task_end_time=info and info.end_time,
+    )
+
+
+def job_row(job: Job, number: int) -> dict[str, Any]:
+    return _row(jobs, job, number=number)
+
+
+def _row(table: Table, record: Pool | Node | Job, **derived: Any) -> dict[str, Any]:
+    """The record's row: attributes by the columns' names, but for the derived columns and the record itself."""
+    derived["record"] = encode(record)
+    row = {c.name: derived[c.name] if c.name in derived else getattr(record, c.name) for c in table.columns}
+    return {name: str(value) if isinstance(value, StrEnum) else value for name, value in row.items()}
+
+
+def place_of(job_number: int, seq: int) -> int:
+    """Where a job's task lies; with ``seq`` 0 also the beginning of the job's range (the first task has 1 or more)."""
+    return job_number << 32 | seq
+
+
+#: The columns of ``tasks``: those that never change once the task is added, and those that may.
+TASK_COLUMNS = tuple(column.name for column in tasks.columns)
+TASK_STATE_COLUMNS = TASK_COLUMNS[5:]
+
+_STATES: dict[str, TaskState] = {state.value: state for state in TaskState}
+_RESULTS: dict[str, TaskResult] = {result.value: result for result in TaskResult}
+
+
+def task_row(task: Task, place: int, job_number: int) -> tuple[Any, ...]:
+    """Values of ``TASK_COLUMNS``."""
+    return (place, job_number, task.key, task.id, task.creation_time, *task_state(task))
+
+
+def task_state(task: Task) -> tuple[Any, ...]:
+    """Values of ``TASK_STATE_COLUMNS``. Written out, because every change of every task passes here."""
+    return (
+        task.state.value,
+        task.state_transition_time,
+        None if task.previous_state is None else task.previous_state.value,
+        task.previous_state_transition_time,
+        task.last_modified,
+        task.required_slots,
+        task.max_task_retry_count,
+        task.max_wall_clock_time,
+        task.retention_time,
+        task.attempt,
+        task.node,
+        task.pool_id,
+        task.node_id,
+        task.start_time,
+        task.end_time,
+        task.exit_code,
+        None if task.result is None else task.result.value,
+        None if task.failure is None else encode(task.failure),
+        task.retry_count,
+        task.last_retry_time,
+        task.requeue_count,
+        task.last_requeue_time,
+        None if task.withdrawal is None else task.withdrawal.value,
+    )
+
+
+def task_from_row(job: str, row: Sequence[Any]) -> Task:
+    """The task of a row that starts with ``TASK_COLUMNS``; ``job`` is its job's key."""
+    previous, result, failure, withdrawal = row[7], row[21], row[22], row[27]
+    return Task(
+        job=job,
+        seq=row[0] & 0xFFFFFFFF,
+        key=row[2],
+        id=row[3],
+        creation_time=row[4],
+        state=_STATES[row[5]],
+        state_transition_time=row[6],
+        previous_state=None if previous is None else _STATES[previous],
+        previous_state_transition_time=row[8],
+        last_modified=row[9],
+        required_slots=row[10],
+        max_task_retry_count=row[11],
+        max_wall_clock_time=row[12],
+        retention_time=row[13],
+        attempt=row[14],
+        node=row[15],
+        pool_id=row[16],
+        node_id=row[17],
+        start_time=row[18],
+        end_time=row[19],
+        exit_code=row[20],
+        result=None if result is None else _RESULTS[result],
+        failure=None if failure is None else _decode_failure(failure),
+        retry_count=row[23],
+        last_retry_time=row[24],
+        requeue_count=row[25],
+        last_requeue_time=row[26],
+        withdrawal=None if withdrawal is None else Withdrawal(withdrawal),
+    )
