@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, with files sent by the kernel and request bodies taken in with fewer copies.
+"""uvicorn's HTTP/1.1 protocol, with files sent by the kernel and a limit to the size of headers.
 
 An application that finds ``http.response.zerocopysend`` among its scope's extensions may send, after an
 ``http.response.start`` with a ``Content-Length``, any number of
@@ -28,8 +28,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 #: Most bytes of a request line and headers: a URL of 64 KiB and headers of 16 KiB fit several times over.
 MAX_HEAD_SIZE = 256 << 10
-#: Bytes of request bodies that a connection holds before it stops reading until the application takes them.
-MAX_HELD_SIZE = 512 << 10
 #: Files up to this size are sent from the event loop; a longer one may have to wait for the disk, so a thread does.
 INLINE_SIZE = 128 << 10
 #: Most bytes for one call of ``sendfile``, which sends no more than the socket has room for anyway.
@@ -48,11 +46,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._bodies: dict[RequestResponseCycle, list[bytes]] = {}
-        self._held_size = 0
         self._head_size: int | None = None  # None: not within the head of a request
-
-    # Request intake
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -70,36 +64,19 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._head_size = None
 
-    def on_body(self, body: bytes) -> None:
-        """Keep the chunk as it came; uvicorn's own way copies it twice more."""
-        if (self.parser.should_upgrade() and self._should_upgrade()) or self.cycle.response_complete:
-            return
-        self._bodies.setdefault(self.cycle, []).append(body)
-        self._held_size += len(body)
-        if self._held_size > MAX_HELD_SIZE:
-            self.flow.pause_reading()
-        self.cycle.message_event.set()
-
-    def _take_body(self, cycle: RequestResponseCycle) -> bytes:
-        chunks = self._bodies.pop(cycle, [])
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._held_size -= len(body)
-        return body
-
-    # The application's side
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         super()._start_asgi_task(cycle, partial(self._run, cycle, app))
 
-    async def _run(self, cycle: RequestResponseCycle, app: Callable[..., Any], scope: _Message, *_: object) -> None:
+    async def _run(
+        self,
+        cycle: RequestResponseCycle,
+        app: Callable[..., Any],
+        scope: _Message,
+        receive: Callable[..., Any],
+        _: object,
+    ) -> None:
         if scope["scheme"] == "http":
             scope["extensions"] = _EXTENSIONS
-
-        async def receive() -> _Message:
-            message: _Message = await cycle.receive()  # type: ignore[assignment]
-            if message["type"] == "http.request":
-                message["body"] = self._take_body(cycle)
-            return message
 
         async def send(message: Any) -> None:
             if message["type"] == "http.response.zerocopysend":
@@ -113,8 +90,6 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             # The server stops and this request took too long: hang up, without a traceback in the log.
             cycle.disconnected = True
             self.transport.close()
-        finally:
-            self._take_body(cycle)
 
     async def _send_file(self, cycle: RequestResponseCycle, message: _Message) -> None:
         file = message["file"]

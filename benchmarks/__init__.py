@@ -1,0 +1,1 @@
+"""What Millpond is measured by: ``python -m benchmarks`` (see ``--help``)."""
