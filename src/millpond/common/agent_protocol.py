@@ -21,6 +21,10 @@ import msgspec
 
 PROTOCOL_VERSION = 1
 
+#: The code with which the service closes the channel of an agent that is to end itself, with all that it runs: its
+#: node is gone or has booted again, or the two do not speak the same protocol. After any other code it connects again.
+CLOSED_FOR_GOOD = 4410
+
 #: Largest piece of file content in one :class:`FileReply`.
 FILE_CHUNK = 1 << 20
 
@@ -145,14 +149,14 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
     node_id: str
     is_dedicated: bool
     #: The pool's document (start task, user accounts, …).
-    pool: msgspec.Raw
+    pool: bytes
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
     required_slots: int
     #: The task's document.
-    task: msgspec.Raw
+    task: bytes
     #: The effective limits; the document's own may have been changed since.
     max_wall_clock_time: int
     retention_time: int
