@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import psutil
@@ -87,10 +88,12 @@ def start_server(data: Path, *options: str, env: Mapping[str, str] | None = None
             stderr=errors,
             text=True,
         )
-    ready_line = _first_line(process)
+    assert process.stdout is not None
+    ready_line = _first_line(process.stdout)
     if not ready_line:
         process.kill()
         exit_code = process.wait()
+        process.stdout.close()
         raise AssertionError(f"the server did not start (exit code {exit_code}):\n{log.read_text()}")
     return Server(process, data, log, ready_line, millpond_credentials(data))
 
@@ -131,11 +134,10 @@ def millpond_credentials(data: Path) -> dict[str, str]:
 _MILLPOND = (sys.executable, "-m", "millpond.cli")
 
 
-def _first_line(process: subprocess.Popen[str]) -> str:
-    """What it prints first, or nothing where it ends or takes too long."""
-    assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], _START_LIMIT_S)
-    return process.stdout.readline() if readable else ""
+def _first_line(output: IO[str]) -> str:
+    """What comes first, or nothing where that is the end or takes too long."""
+    readable, _, _ = select.select([output], [], [], _START_LIMIT_S)
+    return output.readline() if readable else ""
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -34,7 +34,7 @@ def test_installed_wheel_gives_the_command(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, symlinks=True)
     python = environment / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--no-deps"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--no-deps"]
     subprocess.run([*pip, "--require-hashes", "-r", _ROOT / "requirements" / "runtime.txt"], check=True)
     subprocess.run([*pip, wheel], check=True)
     done = subprocess.run([environment / "bin" / "millpond", "--version"], capture_output=True, text=True, check=True)

@@ -32,8 +32,12 @@ def main(name: str, listener_fd: str, control_fd: str, lock_fd: str, base_url: s
     settings = load_settings(None, **msgspec.json.decode(settings_json))
     from millpond.common.server import run
 
-    app = _telling_why(_app(name, settings, base_url), control)
-    run(app, socket.socket(fileno=int(listener_fd)), ready=lambda: control.sendall(b"ready"))
+    try:
+        app = _app(name, settings, base_url)
+    except Exception as error:
+        _refuse(control, f"{type(error).__name__}: {error}")
+        raise
+    run(_telling_why(app, control), socket.socket(fileno=int(listener_fd)), ready=lambda: control.sendall(b"ready"))
 
 
 def _app(name: str, settings: Settings, base_url: str) -> ASGIApp:
@@ -53,12 +57,16 @@ def _telling_why(app: ASGIApp, control: socket.socket) -> ASGIApp:
     async def with_reason(scope: Scope, receive: Receive, send: Send) -> None:
         async def tell(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
-                control.sendall(message.get("message", "").strip().rpartition("\n")[2].encode()[:4096])
+                _refuse(control, message.get("message", "").strip().rpartition("\n")[2])
             await send(message)
 
         await app(scope, receive, tell if scope["type"] == "lifespan" else send)
 
     return with_reason
+
+
+def _refuse(control: socket.socket, reason: str) -> None:
+    control.sendall(reason.encode()[:4096] or b"it does not say why")
 
 
 def _end_with_supervisor(control: socket.socket) -> None:
