@@ -88,12 +88,11 @@ def test_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == f"millpond: cannot use the data directory {tmp_path}/file/data: Not a directory\n"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_unwritable_directory_is_one_line(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    done = millpond("serve", "--data", tmp_path)
+def test_unwritable_directory_is_one_line() -> None:
+    done = millpond("serve", "--data", "/proc/data")  # where not even root may write
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"millpond: cannot use the data directory {tmp_path}: Permission denied\n"
+    assert done.stderr.startswith("millpond: cannot use the data directory /proc/data: ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("host", ["198.51.100.1", "no-such-host.invalid"])
