@@ -1,0 +1,143 @@
+"""What must hold of a working set between batches, that is after ``machine.settle``."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+from ..model.job import JobState
+from ..model.pool import AllocationState, NodeState
+from ..model.task import Task, TaskState
+from .placement import has_place
+from .slots import JobWork, NodeSlots, PoolSlots
+from .state import State
+
+
+class InvariantViolated(AssertionError):
+    """The engine has contradicted itself; the message names where."""
+
+
+def check(state: State) -> None:
+    """Raise :class:`InvariantViolated` where records or indexes disagree, or a rule of the service is broken."""
+    by_node, by_job, waiting = _sort_tasks(state)
+    for key, slots in state.node_slots.items():
+        _check_node(state, key, slots, by_node.get(key, []))
+    for key, work in state.job_work.items():
+        _check_job(state, key, work, by_job.get(key, []), waiting.get(key, []))
+    for key, pool in state.pool_slots.items():
+        _check_pool(state, key, pool)
+    _require(state.waiting == sum(map(len, waiting.values())), "the count of waiting tasks in memory is wrong")
+    _require(not (state.stirred_jobs or state.stirred_nodes or state.stirred_pools), "something is not settled")
+    _require(set(state.node_slots) == set(state.nodes), "nodes and their slots differ")
+    _require(set(state.job_work) == set(state.jobs), "jobs and their work differ")
+    dying = [task for slots in state.node_slots.values() for task in slots.dying]
+    _require(sorted(dying) == sorted(state.dying), "attempts that are being ended are not on record with their nodes")
+
+
+def _require(holds: bool, claim: str) -> None:
+    if not holds:
+        raise InvariantViolated(claim)
+
+
+def _sort_tasks(state: State) -> tuple[dict[str, list[Task]], dict[str, list[Task]], dict[str, list[Task]]]:
+    """Placed tasks by node and by job, waiting tasks by job."""
+    by_node: dict[str, list[Task]] = {}
+    by_job: dict[str, list[Task]] = {}
+    waiting: dict[str, list[Task]] = {}
+    for key, task in state.tasks.items():
+        _require((task.job, task.key) == key, f"task {key} is filed under another's key")
+        _require(task.job in state.jobs, f"task {key} is in memory, its job is not")
+        if has_place(task):
+            by_node.setdefault(task.node or "", []).append(task)
+            by_job.setdefault(task.job, []).append(task)
+        else:
+            _require(task.is_waiting, f"task {key} is in memory, though {task.state}")
+            waiting.setdefault(task.job, []).append(task)
+    for node in by_node:
+        _require(node in state.nodes, f"tasks are placed on node {node}, which is not there")
+    return by_node, by_job, waiting
+
+
+def _check_node(state: State, key: str, slots: NodeSlots, tasks: list[Task]) -> None:
+    node = state.nodes[key]
+    running = {(t.job, t.key): t.required_slots for t in tasks if t.state is not TaskState.ACTIVE}
+    ahead = {(t.job, t.key) for t in tasks if t.state is TaskState.ACTIVE and t.withdrawal is None}
+    recalled = {(t.job, t.key) for t in tasks if t.state is TaskState.ACTIVE and t.withdrawal is not None}
+    used = sum(running.values())
+    _require(used <= slots.total, f"node {key} is oversold: {used} of {slots.total} slots, {running}")
+    _require(slots.running == running, f"node {key} counts other running tasks than there are")
+    _require(slots.free == slots.total - used, f"node {key} counts {slots.free} free slots")
+    _require(set(slots.ahead) == ahead, f"node {key} counts other tasks placed ahead than there are")
+    _require(set(slots.recalled) == recalled, f"node {key} counts other recalled tasks than there are")
+    kinds = Counter((job, size) for (job, _), size in running.items())
+    _require(slots.kinds == kinds, f"node {key} counts other kinds of tasks than there are")
+    attempts = [task.attempt for task in tasks]
+    _require(len(set(attempts)) == len(attempts), f"node {key} has two tasks with one attempt number")
+    _require(max(attempts, default=0) <= node.attempts, f"node {key} has given out attempts that it does not count")
+    for job, size in {(job, size) for (job, _), size in slots.ahead.items()}:
+        _require(
+            slots.free == 0 and slots.total % size == 0 and set(kinds) == {(job, size)},
+            f"node {key} holds tasks ahead that it may not start next",
+        )
+    open_states = (NodeState.IDLE, NodeState.RUNNING)
+    takes = slots.connected and node.state in open_states and node.drain_then is None
+    _require(not slots.is_open or takes, f"node {key} takes tasks though {node.state}, {node.drain_then}")
+    _require(slots.shelf == (slots.free if slots.is_open else 0), f"node {key} lies in the wrong bucket")
+    _require(node.state is not NodeState.RUNNING or bool(running), f"node {key} is running nothing")
+    _require(node.state not in (NodeState.IDLE, NodeState.OFFLINE) or not running, f"node {key} is {node.state}")
+
+
+def _check_job(state: State, key: str, work: JobWork, placed: list[Task], waiting: list[Task]) -> None:
+    job, queue = state.jobs[key], work.queue
+    _require(set(work.placed) == {task.key for task in placed}, f"job {key} counts other placed tasks than there are")
+    running = [task for task in placed if task.state is not TaskState.ACTIVE]
+    _require(len(running) == job.task_counts.running, f"job {key} counts {job.task_counts.running} running tasks")
+    slots = sum(task.required_slots for task in running)
+    _require(slots == job.slot_counts.running, f"job {key} counts {job.slot_counts.running} running slots")
+    ahead = len(placed) - len(running)
+    _require(ahead + len(waiting) <= job.task_counts.active, f"job {key} counts too few active tasks")
+    total = job.task_counts.active + job.task_counts.running + job.task_counts.completed
+    _require(total <= job.tasks_added, f"job {key} has more tasks than were added")
+    in_queue = sorted((seq, name) for tasks in queue.by_size.values() for seq, name in tasks)
+    _require(in_queue == sorted((-t.seq, t.key) for t in waiting), f"the queue of job {key} holds other tasks")
+    _require(all(tasks == sorted(tasks) for tasks in queue.by_size.values()), f"the queue of job {key} is unsorted")
+    _require(queue.length == len(waiting) <= state.ready_window, f"the window of job {key} is {queue.length} long")
+    if queue.more:
+        _require(all(t.seq <= queue.loaded_to for t in waiting), f"the window of job {key} is no prefix")
+    is_open = job.state is JobState.ACTIVE and work.pool.slots > 0
+    _require(work.is_open == is_open, f"job {key} is {job.state} and open: {work.is_open}")
+    _require(is_open or not waiting, f"job {key} cannot run tasks, and keeps some in memory")
+    _require(not job.state.startswith("complet"), f"job {key} is completed and in memory")
+    _require(work.limit < 0 or len(running) <= max(work.limit, 0) or work.is_full, f"job {key} exceeds its parallelism")
+
+
+def _check_pool(state: State, key: str, pool: PoolSlots) -> None:
+    record = state.pools.get(key)
+    _require(pool.slots == (record.task_slots_per_node if record else 0), f"pool {key} has nodes of another size")
+    _require(record is not None or not pool.nodes, f"pool {key} is gone and has nodes")
+    for size, bucket in enumerate(pool.buckets):
+        _require(bool(bucket) == bool(pool.mask >> size & 1), f"the mask of pool {key} is wrong about bucket {size}")
+        _require(all(node.shelf == size for node in bucket.values()), f"bucket {size} of pool {key} holds others")
+    indexed = Counter(order for orders in pool.index.values() for order in orders)
+    _require(
+        indexed == Counter({job.order: len(job.indexed) for job in pool.jobs.values() if job.indexed}),
+        f"the index of pool {key} holds other jobs",
+    )
+    for size, orders in pool.index.items():
+        _require(orders == sorted(orders), f"the index of pool {key} is unsorted")
+        _require(all(size in pool.jobs[order[2]].indexed for order in orders), f"the index of pool {key} is wrong")
+    if record is not None and record.allocation_state is AllocationState.STEADY:
+        moving = (NodeState.CREATING, NodeState.LEAVING_POOL)
+        restless = [name for name in pool.nodes if state.nodes[name].state in moving]
+        _require(not restless, f"pool {key} is steady, and these nodes join or leave: {restless}")
+    _check_all_is_placed(pool)
+
+
+def _check_all_is_placed(pool: PoolSlots) -> None:
+    """No slot is free beside a task in a window that would fit there."""
+    for job in pool.jobs.values():
+        if job.is_open and not job.is_full:
+            size = job.queue.first(pool.most_free)
+            _require(size is None, f"a task of job {job.key} needing {size} slots waits beside free ones")
+            for orders in (pool.index[size] for size in job.indexed):
+                _require(orders[bisect_left(orders, job.order)] == job.order, f"job {job.key} is not where it belongs")

@@ -1,0 +1,117 @@
+"""The engine's way in: :func:`step` takes an event, :func:`settle` draws the consequences, :func:`restore` begins.
+
+A caller steps as many events as have come, then settles once, then writes ``state.take_changes()`` and carries out
+the effects, in this order. Between the steps of a batch and its settling, the records are right but some moves that
+follow from them are still to be made: a job may be ``terminating`` with nothing left to end, slots may be free
+beside waiting tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..model.job import Job
+from ..model.pool import Node, Pool
+from ..model.task import Task
+from . import jobs as job_rules
+from . import messages, scheduler
+from . import nodes as node_rules
+from . import pools as pool_rules
+from . import tasks as task_rules
+from .messages import Effect, Event
+from .state import State
+
+_HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
+    messages.PoolAddRequested: pool_rules.on_pool_add_requested,
+    messages.PoolPatchRequested: pool_rules.on_pool_patch_requested,
+    messages.PoolDeleteRequested: pool_rules.on_pool_delete_requested,
+    messages.ResizeRequested: pool_rules.on_resize_requested,
+    messages.StopResizeRequested: pool_rules.on_stop_resize_requested,
+    messages.NodesRemoveRequested: pool_rules.on_nodes_remove_requested,
+    messages.ResizeTimedOut: pool_rules.on_resize_timed_out,
+    messages.NodeRebootRequested: node_rules.on_node_reboot_requested,
+    messages.AgentConnected: node_rules.on_agent_connected,
+    messages.AgentLost: node_rules.on_agent_lost,
+    messages.StartTaskReported: node_rules.on_start_task_reported,
+    messages.NodeTroubled: node_rules.on_node_troubled,
+    messages.NodeNotGranted: node_rules.on_node_not_granted,
+    messages.NodeEnded: node_rules.on_node_ended,
+    messages.NodeReleased: node_rules.on_node_released,
+    messages.NodeOverdue: node_rules.on_node_overdue,
+    messages.RetentionEnded: node_rules.on_retention_ended,
+    messages.JobAddRequested: job_rules.on_job_add_requested,
+    messages.JobChangeRequested: job_rules.on_job_change_requested,
+    messages.JobDeleteRequested: job_rules.on_job_delete_requested,
+    messages.JobTerminateRequested: job_rules.on_job_terminate_requested,
+    messages.JobDisableRequested: job_rules.on_job_disable_requested,
+    messages.JobEnableRequested: job_rules.on_job_enable_requested,
+    messages.JobTimedOut: job_rules.on_job_timed_out,
+    messages.JobPurged: job_rules.on_job_purged,
+    messages.TasksAddRequested: task_rules.on_tasks_add_requested,
+    messages.TaskChangeRequested: task_rules.on_task_change_requested,
+    messages.TaskTerminateRequested: task_rules.on_task_terminate_requested,
+    messages.TaskDeleteRequested: task_rules.on_task_delete_requested,
+    messages.TaskReactivateRequested: task_rules.on_task_reactivate_requested,
+    messages.TaskStarted: task_rules.on_task_started,
+    messages.TaskEnded: task_rules.on_task_ended,
+    messages.PlacementsOverdue: scheduler.recall_overdue,
+}
+
+
+def step(state: State, event: Event, now: int) -> tuple[Any, list[Effect]]:
+    """Take in what happened at ``now``. Returns the reply (see the event's class) and what is to be done.
+
+    Raises :class:`~millpond.common.errors.ServiceError` where the service refuses what a client asks for; then
+    nothing has changed.
+    """
+    reply = _HANDLERS[type(event)](state, event, now)
+    return reply, state.take_effects()
+
+
+def settle(state: State, now: int) -> list[Effect]:
+    """Place tasks, and make all moves that follow from the surroundings, until nothing moves any more."""
+    while state.stirred_jobs or state.stirred_pools or state.stirred_nodes:
+        for job in _take(state.stirred_jobs):
+            job_rules.settle_job(state, job, now)
+        for pool in _take(state.stirred_pools):
+            if pool in state.pool_slots:
+                scheduler.schedule(state, state.pool_slots[pool], now)
+            pool_rules.settle_pool(state, pool, now)
+        for node in _take(state.stirred_nodes):
+            node_rules.settle_node(state, node, now)
+    return state.take_effects()
+
+
+def _take(stirred: dict[str, None]) -> list[str]:
+    keys = list(stirred)
+    stirred.clear()
+    return keys
+
+
+def restore(  # noqa: PLR0917 - it takes a whole service
+    state: State,
+    pools: Iterable[Pool],
+    nodes: Iterable[Node],
+    jobs: Iterable[Job],
+    placed_tasks: Iterable[Task],
+    now: int,
+) -> list[Effect]:
+    """Take in what was stored when the service ended, and give again the orders that may have been lost with it.
+
+    Nodes take tasks once their agents have connected. What the agents have to be told, they are told then.
+    """
+    for pool in pools:
+        state.load_pool(pool)
+        pool_rules.arm_resize_timer(state, pool)
+    for node in nodes:
+        state.load_node(node)
+        node_rules.order_again(state, node, now)
+    for job in jobs:
+        state.load_job(job)
+        job_rules.order_again(state, job, now)
+    for task in sorted(placed_tasks, key=lambda placed: placed.attempt):
+        state.load_placed(task)
+    for slots in state.pool_slots.values():
+        scheduler.watch_restored(state, slots, now)
+    return state.take_effects()

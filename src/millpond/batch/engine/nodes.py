@@ -1,0 +1,371 @@
+"""Handlers: what nodes, their agents and their provider report, and how a node is emptied before it reboots or goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from millpond.common.clock import MINUTE, SECOND
+
+from ..errors import error
+from ..model.pool import (
+    AllocationState,
+    DeallocationOption,
+    Node,
+    NodeError,
+    NodeState,
+    PoolState,
+    ResizeError,
+    SchedulingState,
+    StartTaskInfo,
+    StartTaskState,
+)
+from ..model.task import TaskResult, Withdrawal
+from .messages import (
+    AgentConnected,
+    AgentLost,
+    AttemptRef,
+    NodeEnded,
+    NodeNotGranted,
+    NodeOverdue,
+    NodeRebootRequested,
+    NodeReleased,
+    NodeTroubled,
+    RaiseAt,
+    ReleaseNode,
+    RequestNode,
+    RetentionEnded,
+    StartTaskReported,
+    StopTask,
+    SyncNode,
+)
+from .placement import (
+    ENDED_WITH_NODE,
+    attempt_of,
+    bury_dead,
+    end,
+    recall_ahead,
+    return_withdrawn,
+    start_order,
+    vacate,
+    withdraw,
+)
+from .slots import NodeSlots
+from .state import State
+from .transitions import BOOTING, NODE, UP, NodeTrigger, move
+
+#: A boot that ends sooner than this, without a task having come to its end, has failed.
+SOON = MINUTE
+#: After this many failed boots in a row a node is not booted again by itself.
+MOST_FAILED_BOOTS = 5
+#: How long a node may be ``unknown`` until it counts as lost: its tasks go elsewhere and it is booted anew.
+UNKNOWN_LIMIT = 5 * MINUTE
+#: How long agents may take to come back after a restart of the service until they count as lost.
+RECONNECT_LIMIT = 30 * SECOND
+
+#: Options by which a node does not wait for its tasks.
+AT_ONCE = frozenset({DeallocationOption.REQUEUE, DeallocationOption.TERMINATE})
+
+
+# --- the agent ---------------------------------------------------------------------------------------------------
+
+
+def on_agent_connected(state: State, event: AgentConnected, now: int) -> Node:
+    node = state.nodes.get(event.node)
+    if node is None:
+        raise error("NodeNotFound")
+    if node.boot != event.boot or node.state is NodeState.LEAVING_POOL:
+        raise error("NodeNotReady")
+    slots = state.node_slots[node.key]
+    # A rebooting node that still has to be emptied is up, in its old boot.
+    if node.state in BOOTING and node.drain_then is None:
+        _first_contact(state, node, event, now)
+    else:
+        _contact_again(state, node, slots, event, now)
+    return state.nodes[node.key]
+
+
+def _first_contact(state: State, node: Node, event: AgentConnected, now: int) -> None:
+    info = event.start_task
+    if info is None and state.pools[node.pool].start_task_wait_for_success is not None:
+        info = StartTaskInfo(state=StartTaskState.RUNNING, start_time=now)
+    node = _moved(
+        node,
+        NodeTrigger.CONNECT,
+        now,
+        last_boot_time=now,
+        ip_address=event.ip_address,
+        agent_version=event.agent_version,
+        start_task_info=info,
+        errors=(),
+    )
+    state.connect(node.key, True)
+    _find_state(state, node, now)
+    state.order(SyncNode(node=node.key, start=[]))
+
+
+def _contact_again(state: State, node: Node, slots: NodeSlots, event: AgentConnected, now: int) -> None:
+    """The agent has been away; it holds all that it was told to run and has not been told to forget."""
+    state.connect(node.key, True)
+    node = replace(node, ip_address=event.ip_address, agent_version=event.agent_version)
+    if event.start_task is not None:
+        node = replace(node, start_task_info=event.start_task)
+    if node.state is NodeState.UNKNOWN:
+        node = _moved(node, NodeTrigger.FIND, now)
+    _find_state(state, node, now)
+    bury_dead(state, slots)
+    _settle_withdrawn(state, slots, set(event.holding), now)
+    keys = slots.tasks()
+    state.order(SyncNode(node=node.key, start=[start_order(state, key) for key in keys]))
+    for key in keys:
+        task = state.tasks[key]
+        if task.withdrawal is not None:
+            state.order(StopTask(node=node.key, attempt=attempt_of(task)))
+
+
+def _settle_withdrawn(state: State, slots: NodeSlots, holding: set[AttemptRef], now: int) -> None:
+    """What the node was told to end and does not hold is at its end."""
+    for key in slots.tasks():
+        task = state.tasks.get(key)
+        if task is not None and task.withdrawal is not None and attempt_of(task) not in holding:
+            return_withdrawn(state, task, now)
+
+
+def _find_state(state: State, node: Node, now: int) -> None:
+    """Save a node with the state that its start task leaves it in, if it is at its start or waits for that task."""
+    info = node.start_task_info
+    if node.state in (NodeState.STARTING, NodeState.WAITING_FOR_START_TASK):
+        waits = info is not None and state.pools[node.pool].start_task_wait_for_success
+        if not waits or _has_succeeded(info):
+            node = _moved(node, NodeTrigger.READY, now)
+        elif info is not None and info.state is StartTaskState.COMPLETED:
+            node = _moved(node, NodeTrigger.START_TASK_FAIL, now)
+        elif node.state is NodeState.STARTING:
+            node = _moved(node, NodeTrigger.AWAIT_START_TASK, now)
+    state.save_node(node)
+
+
+def _has_succeeded(info: StartTaskInfo | None) -> bool:
+    return info is not None and info.state is StartTaskState.COMPLETED and info.result is TaskResult.SUCCESS
+
+
+def on_start_task_reported(state: State, event: StartTaskReported, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is not None and node.state not in BOOTING:
+        _find_state(state, replace(node, start_task_info=event.info), now)
+
+
+def on_agent_lost(state: State, event: AgentLost, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is not None:
+        _lose_contact(state, node, now)
+
+
+def _lose_contact(state: State, node: Node, now: int) -> None:
+    state.connect(node.key, False)
+    if node.state in UP and node.state is not NodeState.UNKNOWN:
+        state.save_node(_moved(node, NodeTrigger.LOSE, now))
+        state.order(RaiseAt(moment=now + UNKNOWN_LIMIT, event=NodeOverdue(node=node.key, boot=node.boot)))
+
+
+def on_node_overdue(state: State, event: NodeOverdue, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is None or state.node_slots[node.key].connected:
+        return
+    if node.state is not NodeState.UNKNOWN:
+        _lose_contact(state, node, now)
+    elif now >= node.state_transition_time + UNKNOWN_LIMIT:
+        _lose_boot(state, node, "No word came from the node for too long.", now)
+
+
+def on_node_troubled(state: State, event: NodeTroubled, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is None or (node.state, NodeTrigger.TROUBLE) not in NODE or node.drain_then is NodeState.REBOOTING:
+        return
+    state.save_node(_moved(node, NodeTrigger.TROUBLE, now, errors=(event.error,)))
+    slots = state.node_slots[node.key]
+    recall_ahead(state, slots)
+    for key in list(slots.running):
+        withdraw(state, state.tasks[key], Withdrawal.RETURN)
+
+
+# --- the provider ------------------------------------------------------------------------------------------------
+
+
+def on_node_not_granted(state: State, event: NodeNotGranted, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is None or node.state not in BOOTING:
+        return
+    if node.state is NodeState.CREATING:
+        pool = state.pools[node.pool]
+        problem = ResizeError(event.code, event.message)
+        if pool.allocation_state is not AllocationState.STEADY and problem not in pool.resize_errors:
+            state.save_pool(replace(pool, resize_errors=(*pool.resize_errors, problem)))
+        leave(state, node, now)
+    else:
+        failure = NodeError(event.code, event.message)
+        state.save_node(_moved(node, NodeTrigger.TROUBLE, now, errors=(failure,), drain_then=None, drain_option=None))
+
+
+def on_node_ended(state: State, event: NodeEnded, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is not None:
+        _lose_boot(state, node, event.message, now)
+
+
+def _lose_boot(state: State, node: Node, message: str, now: int) -> None:
+    """The node's machine or agent is no more: its tasks are lost, and it boots anew unless that keeps failing."""
+    slots = state.node_slots[node.key]
+    if node.state is NodeState.LEAVING_POOL:
+        return
+    if node.drain_then is not None or node.state is NodeState.UNUSABLE:
+        # Nothing is left to wait for; what is to follow, follows.
+        state.connect(node.key, False)
+        vacate(state, slots, now)
+        state.save_node(replace(state.nodes[node.key], retained_until=None))
+        return
+    failed = node.failed_boots
+    if node.last_boot_time is None or now - node.last_boot_time < SOON:
+        failed += 1
+    else:
+        failed = 0
+    if failed < MOST_FAILED_BOOTS:
+        reboot(state, replace(node, failed_boots=failed), now)
+        return
+    state.connect(node.key, False)
+    vacate(state, slots, now)
+    problem = NodeError("NodeStartFailed", f"The node ended {failed} times soon after its start. {message}".strip())
+    node = state.nodes[node.key]
+    state.save_node(_moved(node, NodeTrigger.TROUBLE, now, boot=node.boot + 1, failed_boots=failed, errors=(problem,)))
+
+
+def on_node_released(state: State, event: NodeReleased, now: int) -> None:
+    node = state.nodes.get(event.node)
+    if node is not None and node.state is NodeState.LEAVING_POOL:
+        vacate(state, state.node_slots[node.key], now)
+        state.remove_node(node.key)
+
+
+# --- leaving and rebooting ---------------------------------------------------------------------------------------
+
+
+def on_node_reboot_requested(state: State, event: NodeRebootRequested, now: int) -> Node:
+    pool = state.pools.get(event.pool)
+    if pool is None:
+        raise error("PoolNotFound")
+    node = state.nodes.get(event.node)
+    if node is None or node.pool != pool.key:
+        raise error("NodeNotFound")
+    if pool.state is PoolState.DELETING:
+        raise error("PoolBeingDeleted")
+    refusals = {NodeState.CREATING: "NodeBeingCreated", NodeState.REBOOTING: "NodeBeingRebooted"}
+    if node.drain_then is NodeState.REBOOTING:
+        raise error("NodeBeingRebooted")
+    if node.state in refusals:
+        raise error(refusals[node.state])
+    if node.drain_then is not None or (node.state, NodeTrigger.REBOOT) not in NODE:
+        raise error("OperationInvalidForCurrentState")
+    begin_drain(state, replace(node, failed_boots=0), event.option, NodeState.REBOOTING, now)
+    return state.nodes[node.key]
+
+
+def begin_drain(state: State, node: Node, option: DeallocationOption, then: NodeState, now: int) -> None:
+    """Have the node take no more tasks, and leave or reboot (``then``) when the option allows."""
+    node = replace(node, drain_option=option, drain_then=then)
+    if then is NodeState.REBOOTING and option in AT_ONCE:
+        node = _moved(node, NodeTrigger.REBOOT, now)
+    state.save_node(node)
+    slots = state.node_slots[node.key]
+    recall_ahead(state, slots)
+    for key in list(slots.running) if option in AT_ONCE else ():
+        task = state.tasks[key]
+        if option is DeallocationOption.REQUEUE:
+            withdraw(state, task, Withdrawal.REQUEUE)
+        else:
+            end(state, task, now, ENDED_WITH_NODE)
+    if then is NodeState.LEAVING_POOL and option in AT_ONCE:
+        leave(state, state.nodes[node.key], now)
+
+
+def cancel_drain(state: State, node: Node) -> None:
+    """A node that was to leave once its tasks have ended stays."""
+    state.save_node(replace(node, drain_option=None, drain_then=None))
+
+
+def leave(state: State, node: Node, now: int) -> None:
+    """Have the provider take the node back. What still runs there has ended when it reports so."""
+    if node.state is not NodeState.LEAVING_POOL:
+        state.save_node(_moved(node, NodeTrigger.LEAVE, now, drain_option=None, drain_then=None))
+        state.order(ReleaseNode(node=node.key))
+
+
+def reboot(state: State, node: Node, now: int) -> None:
+    """Boot the node anew; whatever ran in the boot before counts as ended, and what is heard of it is stale."""
+    fields = {"boot": node.boot + 1, "start_task_info": None, "errors": (), "drain_option": None, "drain_then": None}
+    state.save_node(_moved(node, NodeTrigger.REBOOT, now, **fields))
+    state.connect(node.key, False)
+    vacate(state, state.node_slots[node.key], now)
+    state.order(RequestNode(node=state.nodes[node.key]))
+
+
+def order_again(state: State, node: Node, now: int) -> None:
+    """After a restart of the service: what may not have been carried out, and a time for the agent to come back."""
+    if node.state is NodeState.LEAVING_POOL:
+        state.order(ReleaseNode(node=node.key))
+    elif node.state in BOOTING and node.drain_then is None:
+        state.order(RequestNode(node=node))
+    elif node.state in UP or node.state in BOOTING:
+        since = node.state_transition_time + UNKNOWN_LIMIT if node.state is NodeState.UNKNOWN else 0
+        moment = max(since, now + RECONNECT_LIMIT)
+        state.order(RaiseAt(moment=moment, event=NodeOverdue(node=node.key, boot=node.boot)))
+
+
+def on_retention_ended(state: State, event: RetentionEnded, now: int) -> None:
+    if event.node in state.nodes:
+        state.stirred_nodes[event.node] = None
+
+
+def settle_node(state: State, key: str, now: int) -> None:
+    """Make the moves of a node that follow from its tasks."""
+    node = state.nodes.get(key)
+    if node is None:
+        return
+    slots = state.node_slots[key]
+    if node.drain_then is not None and _is_drained(state, node, slots, now):
+        if node.drain_then is NodeState.REBOOTING:
+            reboot(state, node, now)
+        else:
+            leave(state, node, now)
+    elif node.state is NodeState.IDLE and slots.running:
+        state.save_node(_moved(node, NodeTrigger.OCCUPY, now))
+    elif node.state is NodeState.RUNNING and not slots.running and node.scheduling_state is SchedulingState.ENABLED:
+        state.save_node(_moved(node, NodeTrigger.EMPTY, now))
+    elif node.scheduling_state is SchedulingState.DISABLED and not slots.running:
+        if node.state in (NodeState.IDLE, NodeState.RUNNING):
+            state.save_node(_moved(node, NodeTrigger.EMPTY_DISABLED, now))
+    elif node.state is NodeState.OFFLINE:
+        state.save_node(_moved(node, NodeTrigger.READY, now))
+
+
+def _is_drained(state: State, node: Node, slots: NodeSlots, now: int) -> bool:
+    if node.drain_option in AT_ONCE:
+        return slots.is_empty or not slots.connected
+    if not slots.is_empty:
+        return False
+    if node.drain_option is DeallocationOption.RETAINED_DATA and (node.retained_until or 0) > now:
+        state.order(RaiseAt(moment=node.retained_until or 0, event=RetentionEnded(node=node.key)))
+        return False
+    return True
+
+
+def _current(state: State, key: str, boot: int) -> Node | None:
+    """The node, if this is its present boot."""
+    node = state.nodes.get(key)
+    return node if node is not None and node.boot == boot else None
+
+
+def _moved(node: Node, trigger: NodeTrigger, now: int, **fields: Any) -> Node:
+    state = move(NODE, node, node.state, trigger)
+    changed = {} if state is node.state else {"state": state, "state_transition_time": now}
+    return replace(node, **changed, **fields)

@@ -1,0 +1,237 @@
+"""A task's way through its places: onto a node, off it, back to waiting, to its end.
+
+These are the only functions that change a task's state. Each leaves the record, the job's counts, the node's slots
+and the job's window in agreement.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..model.pool import Node, RecentTask
+from ..model.task import ErrorCategory, Failure, Task, TaskResult, TaskState, Withdrawal
+from .messages import AttemptRef, StartTask, StopTask
+from .slots import NodeSlots, TaskKey
+from .state import State
+from .transitions import TASK, TaskTrigger, move
+
+#: How many tasks a node remembers.
+RECENT_TASKS = 10
+
+ENDED_BY_USER = Failure(ErrorCategory.USER_ERROR, "TaskEnded", "Task Was Ended by User Request")
+ENDED_WITH_NODE = Failure(
+    ErrorCategory.SERVER_ERROR, "TaskEnded", "The task was ended because its compute node is rebooting or leaving."
+)
+
+
+def place(state: State, task: Task, slots: NodeSlots, now: int) -> None:
+    """Have a task that was taken from its window run on a node with enough free slots."""
+    node = _assign_attempt(state, task, slots, recent=True)
+    started = _moved(task, TaskTrigger.START, now, **_placed_on(state, node), **_fresh_run(now))
+    key = (task.job, task.key)
+    state.tasks[key] = started
+    state.save_task(task, started)
+    state.job_work[task.job].placed[task.key] = None
+    slots.occupy(key, task.required_slots)
+    slots.last_progress = now
+    state.stirred_nodes[node.key] = None
+    state.order(StartTask(node=node.key, attempt=attempt_of(started), required_slots=task.required_slots))
+
+
+def place_ahead(state: State, task: Task, slots: NodeSlots, now: int) -> None:
+    """Have a node start a task that was taken from its window as soon as it has slots for it."""
+    node = _assign_attempt(state, task, slots, recent=False)
+    placed = replace(task, **_placed_on(state, node))
+    key = (task.job, task.key)
+    state.tasks[key] = placed
+    state.save_task(task, placed)
+    state.job_work[task.job].placed[task.key] = None
+    if not slots.ahead:
+        slots.last_progress = now
+    slots.ahead[key] = task.required_slots
+    state.order(StartTask(node=node.key, attempt=attempt_of(placed), required_slots=task.required_slots))
+
+
+def start_placed(state: State, slots: NodeSlots, key: TaskKey, start_time: int, now: int) -> None:
+    """A task that was placed ahead has got its slots."""
+    task = state.tasks[key]
+    started = _moved(task, TaskTrigger.START, now, **_fresh_run(start_time))
+    slots.vacate(key)
+    slots.occupy(key, task.required_slots)
+    slots.last_progress = now
+    state.save_task(task, started)
+    node = state.nodes[slots.key]
+    state.save_node(replace(node, recent_tasks=_with_recent(node, task)))
+
+
+def complete(state: State, task: Task, trigger: TaskTrigger, now: int, *, result: TaskResult, **fields: Any) -> Task:
+    """The task is over, wherever it was. ``fields``: what else its record is to say."""
+    if trigger is TaskTrigger.END and task.state is TaskState.ACTIVE:
+        # Placed ahead, and its end came before anything said that it had started.
+        started = _moved(task, TaskTrigger.START, now)
+    else:
+        started = task
+    done = _moved(started, trigger, now, result=result, withdrawal=None, **fields)
+    if task.is_waiting:
+        state.dequeue(task)
+    state.save_task(task, done)
+    if not task.is_waiting:
+        _leave_place(state, task, now)
+    return done
+
+
+def end(state: State, task: Task, now: int, failure: Failure) -> Task:
+    """The service ends a task that is not over, on behalf of a user or its own; it fails with this."""
+    stop_for_good(state, task)
+    return complete(
+        state,
+        task,
+        TaskTrigger.TERMINATE,
+        now,
+        result=TaskResult.FAILURE,
+        failure=failure,
+        exit_code=None,
+        end_time=now,
+    )
+
+
+def stop_for_good(state: State, task: Task) -> None:
+    """Have the task's node, if it has one, end an attempt that nobody asks about any more."""
+    if has_place(task):
+        assert task.node is not None  # noqa: S101 - it has a place
+        state.mourn(state.node_slots[task.node], (task.job, task.key), task.attempt)
+        state.order(StopTask(node=task.node, attempt=attempt_of(task)))
+
+
+def give_back(state: State, task: Task, trigger: TaskTrigger, now: int, **fields: Any) -> None:
+    """A task that had a place waits for another one, in its old rank."""
+    unplaced = {"node": None, "node_id": None, "pool_id": None, "withdrawal": None}
+    if trigger is TaskTrigger.REQUEUE:
+        fields |= {"requeue_count": task.requeue_count + 1, "last_requeue_time": now}
+    elif trigger is TaskTrigger.RETRY:
+        fields |= {"retry_count": task.retry_count + 1, "last_retry_time": now}
+    if task.state is TaskState.ACTIVE:
+        waiting = replace(task, **unplaced)
+    else:
+        waiting = _moved(task, trigger, now, **unplaced, **fields)
+    state.save_task(task, waiting)
+    _leave_place(state, task, now)
+    state.enqueue(waiting)
+
+
+def return_withdrawn(state: State, task: Task, now: int) -> None:
+    """The node has ended what it was told to end, and the task goes back to waiting."""
+    counts = task.withdrawal is Withdrawal.REQUEUE
+    give_back(state, task, TaskTrigger.REQUEUE if counts else TaskTrigger.LOSE, now)
+
+
+def withdraw(state: State, task: Task, kind: Withdrawal) -> None:
+    """Have the node end a task that is to go back to waiting; it does so when the node has confirmed it."""
+    if task.withdrawal is not None:
+        return
+    assert task.node is not None  # noqa: S101 - it has a place
+    slots = state.node_slots[task.node]
+    key = (task.job, task.key)
+    if key in slots.ahead:
+        kind = Withdrawal.RETURN
+        slots.recalled[key] = slots.ahead.pop(key)
+    state.save_task(task, replace(task, withdrawal=kind))
+    state.order(StopTask(node=task.node, attempt=attempt_of(task)))
+
+
+def recall_ahead(state: State, slots: NodeSlots) -> None:
+    """Take back all that is placed ahead on a node."""
+    for key in list(slots.ahead):
+        withdraw(state, state.tasks[key], Withdrawal.RETURN)
+
+
+def vacate(state: State, slots: NodeSlots, now: int) -> None:
+    """Nothing runs on the node any more: all tasks that have a place there wait for another one."""
+    for key in [*slots.ahead, *slots.recalled, *slots.running]:
+        return_withdrawn(state, state.tasks[key], now)
+    bury_dead(state, slots)
+
+
+def bury_dead(state: State, slots: NodeSlots) -> None:
+    """None of the attempts that the node was told to end for good is left."""
+    for key in list(slots.dying):
+        state.bury(slots, key)
+
+
+def has_place(task: Task) -> bool:
+    return task.node is not None and task.state is not TaskState.COMPLETED
+
+
+def attempt_of(task: Task) -> AttemptRef:
+    return AttemptRef(task.job, task.key, task.attempt)
+
+
+def start_order(state: State, key: TaskKey) -> StartTask:
+    """The order to run a task that has a place, given again."""
+    task = state.tasks[key]
+    assert task.node is not None  # noqa: S101 - it has a place
+    return StartTask(node=task.node, attempt=attempt_of(task), required_slots=task.required_slots)
+
+
+def _leave_place(state: State, task: Task, now: int) -> None:
+    """Free a task's place; what was placed ahead on its node starts where there are slots now."""
+    assert task.node is not None  # noqa: S101 - it has a place
+    slots = state.node_slots[task.node]
+    key = (task.job, task.key)
+    slots.vacate(key)
+    slots.last_progress = now
+    del state.tasks[key]
+    work = state.job_work[task.job]
+    del work.placed[task.key]
+    state.touch(work)
+    state.stirred_nodes[slots.key] = None
+    state.stirred_jobs[task.job] = None
+    while slots.ahead:
+        first, size = next(iter(slots.ahead.items()))
+        if size > slots.free:
+            break
+        start_placed(state, slots, first, now, now)
+
+
+def _assign_attempt(state: State, task: Task, slots: NodeSlots, *, recent: bool) -> Node:
+    """Give the node the next attempt, higher than any of the task's and any of its own."""
+    node = state.nodes[slots.key]
+    attempts = max(task.attempt, node.attempts) + 1
+    node = replace(node, attempts=attempts, recent_tasks=_with_recent(node, task) if recent else node.recent_tasks)
+    state.save_node(node)
+    return node
+
+
+def _placed_on(state: State, node: Node) -> dict[str, Any]:
+    return {
+        "attempt": node.attempts,
+        "node": node.key,
+        "node_id": node.id,
+        "pool_id": state.pools[node.pool].id,
+    }
+
+
+def _fresh_run(start_time: int) -> dict[str, Any]:
+    """What a record says of a run that has just begun; until then it tells of the one before."""
+    return {"start_time": start_time, "end_time": None, "exit_code": None, "result": None, "failure": None}
+
+
+def _with_recent(node: Node, task: Task) -> tuple[RecentTask, ...]:
+    recent = RecentTask(task.job, task.key)
+    others = node.recent_tasks
+    if recent in others:
+        others = tuple(other for other in others if other != recent)
+    return (recent, *others[: RECENT_TASKS - 1])
+
+
+def _moved(task: Task, trigger: TaskTrigger, now: int, **fields: Any) -> Task:
+    return replace(
+        task,
+        state=move(TASK, task, task.state, trigger),
+        state_transition_time=now,
+        previous_state=task.state,
+        previous_state_transition_time=task.state_transition_time,
+        **fields,
+    )

@@ -1,0 +1,314 @@
+"""Handlers: what clients ask of pools, and how pools come to the size that they are to have."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from millpond.common.clock import MINUTE
+from millpond.common.conditions import Conditions
+
+from ..errors import error
+from ..model.keys import node_key
+from ..model.pool import (
+    AllocationState,
+    DeallocationOption,
+    Node,
+    NodeState,
+    Pool,
+    PoolState,
+    ResizeError,
+)
+from .messages import (
+    NodesRemoveRequested,
+    PoolAddRequested,
+    PoolDeleteRequested,
+    PoolPatchRequested,
+    RaiseAt,
+    RequestNode,
+    ResizeRequested,
+    ResizeTimedOut,
+    StopResizeRequested,
+)
+from .nodes import begin_drain, cancel_drain, leave
+from .rules import merged, next_modification, require_conditions
+from .state import State
+from .transitions import ALLOCATION, POOL, AllocationTrigger, PoolTrigger, move
+
+DEFAULT_RESIZE_TIMEOUT = 15 * MINUTE
+
+#: Which nodes a smaller pool gives up first.
+_DISPENSABLE = (
+    NodeState.UNUSABLE,
+    NodeState.START_TASK_FAILED,
+    NodeState.UNKNOWN,
+    NodeState.CREATING,
+    NodeState.REBOOTING,
+    NodeState.STARTING,
+    NodeState.WAITING_FOR_START_TASK,
+    NodeState.OFFLINE,
+    NodeState.IDLE,
+)
+
+
+def on_pool_add_requested(state: State, event: PoolAddRequested, now: int) -> Pool:
+    existing = state.pools.get(event.pool.key)
+    if existing is not None:
+        raise error("PoolBeingDeleted" if existing.state is PoolState.DELETING else "PoolExists")
+    pool = replace(
+        event.pool,
+        state=PoolState.ACTIVE,
+        state_transition_time=now,
+        allocation_state=AllocationState.STEADY,
+        allocation_state_transition_time=now,
+        creation_time=now,
+        last_modified=now,
+        resize_errors=(),
+        resize_started=None,
+        nodes_created=0,
+    )
+    if pool.target_dedicated_nodes or pool.target_low_priority_nodes:
+        begin_resize(state, pool, now)
+    else:
+        state.save_pool(pool)
+    return state.pools[pool.key]
+
+
+def on_pool_patch_requested(state: State, event: PoolPatchRequested, now: int) -> Pool:
+    pool = _require_active(state, event.pool, event.conditions)
+    if event.needs_empty_pool and state.pool_slots[pool.key].nodes:
+        raise error(
+            "OperationInvalidForCurrentState",
+            message="The requested properties can be changed only while the pool has no compute nodes.",
+        )
+    changed = {
+        name: getattr(event, name)
+        for name in ("start_task_wait_for_success", "vm_size", "task_slots_per_node", "fill_type")
+        if getattr(event, name) is not UNSET
+    }
+    pool = replace(
+        pool,
+        **changed,
+        document=merged(pool.document, event.document, event.drop),
+        last_modified=next_modification(pool.last_modified, now),
+    )
+    state.save_pool(pool)
+    return pool
+
+
+def on_pool_delete_requested(state: State, event: PoolDeleteRequested, now: int) -> None:
+    pool = _require_active(state, event.pool, event.conditions)
+    pool = replace(
+        pool,
+        state=move(POOL, pool, pool.state, PoolTrigger.DELETE),
+        state_transition_time=now,
+        last_modified=next_modification(pool.last_modified, now),
+        target_dedicated_nodes=0,
+        target_low_priority_nodes=0,
+        deallocation_option=DeallocationOption.REQUEUE,
+    )
+    begin_resize(state, pool, now)
+    for node in _nodes(state, pool):
+        if node.state is not NodeState.LEAVING_POOL:
+            begin_drain(state, node, DeallocationOption.REQUEUE, NodeState.LEAVING_POOL, now)
+
+
+def on_resize_requested(state: State, event: ResizeRequested, now: int) -> Pool:
+    pool = _require_steady(state, event.pool, event.conditions)
+    dedicated, low_priority = event.target_dedicated_nodes, event.target_low_priority_nodes
+    pool = replace(
+        pool,
+        target_dedicated_nodes=pool.target_dedicated_nodes if dedicated is None else dedicated,
+        target_low_priority_nodes=pool.target_low_priority_nodes if low_priority is None else low_priority,
+        resize_timeout=event.resize_timeout or DEFAULT_RESIZE_TIMEOUT,
+        deallocation_option=event.deallocation_option,
+        last_modified=next_modification(pool.last_modified, now),
+    )
+    begin_resize(state, pool, now)
+    return state.pools[pool.key]
+
+
+def on_nodes_remove_requested(state: State, event: NodesRemoveRequested, now: int) -> Pool:
+    pool = _require_steady(state, event.pool, event.conditions)
+    nodes = [state.nodes.get(key) for key in dict.fromkeys(event.nodes)]
+    chosen = [node for node in nodes if node is not None and node.pool == pool.key]
+    if len(chosen) < len(nodes):
+        raise error("NodeNotFound")
+    dedicated = sum(node.is_dedicated for node in chosen)
+    pool = replace(
+        pool,
+        target_dedicated_nodes=max(0, pool.target_dedicated_nodes - dedicated),
+        target_low_priority_nodes=max(0, pool.target_low_priority_nodes - (len(chosen) - dedicated)),
+        resize_timeout=event.resize_timeout or DEFAULT_RESIZE_TIMEOUT,
+        deallocation_option=event.deallocation_option,
+        last_modified=next_modification(pool.last_modified, now),
+    )
+    _start_clock(state, pool, now)
+    for node in chosen:
+        begin_drain(state, node, event.deallocation_option, NodeState.LEAVING_POOL, now)
+    return state.pools[pool.key]
+
+
+def on_stop_resize_requested(state: State, event: StopResizeRequested, now: int) -> Pool:
+    pool = _require_active(state, event.pool, event.conditions)
+    if pool.allocation_state is not AllocationState.RESIZING:
+        raise error("PoolNotBeingResized")
+    for node in _nodes(state, pool):
+        if node.drain_then is NodeState.LEAVING_POOL:
+            cancel_drain(state, node)
+    missing = _missing(state, pool)
+    _release_unborn(state, pool, now)
+    pool = replace(_moved(pool, AllocationTrigger.STOP, now), resize_errors=(*pool.resize_errors, *_stopped(missing)))
+    state.save_pool(pool)
+    return pool
+
+
+def _stopped(missing: dict[bool, int]) -> list[ResizeError]:
+    return [
+        ResizeError(
+            "ResizeStopped", f"Desired number of {kind} nodes could not be allocated due to a stop resize operation"
+        )
+        for is_dedicated, kind in ((True, "dedicated"), (False, "low priority"))
+        if missing[is_dedicated]
+    ]
+
+
+def on_resize_timed_out(state: State, event: ResizeTimedOut, now: int) -> None:
+    pool = state.pools.get(event.pool)
+    if pool is None or pool.allocation_state is not AllocationState.RESIZING:
+        return
+    if pool.resize_started != event.resize_started or now < event.resize_started + pool.resize_timeout:
+        return
+    if any(_missing(state, pool).values()):
+        late = ResizeError("AllocationTimedout", "Desired number of nodes could not be allocated in the resize timeout")
+        state.save_pool(replace(pool, resize_errors=(*pool.resize_errors, late)))
+    _release_unborn(state, pool, now)
+
+
+def begin_resize(state: State, pool: Pool, now: int) -> None:
+    """Save a pool with new targets, and have nodes join or leave until it has as many."""
+    _start_clock(state, pool, now)
+    for is_dedicated in (True, False):
+        pool = state.pools[pool.key]
+        target = pool.target_dedicated_nodes if is_dedicated else pool.target_low_priority_nodes
+        nodes = [n for n in _nodes(state, pool) if n.is_dedicated is is_dedicated and not _is_going(n)]
+        for _ in range(target - len(nodes)):
+            _add_node(state, is_dedicated, pool.key, now)
+        for node in _victims(state, nodes, len(nodes) - target):
+            begin_drain(state, node, pool.deallocation_option, NodeState.LEAVING_POOL, now)
+
+
+def _start_clock(state: State, pool: Pool, now: int) -> None:
+    started = replace(_moved(pool, AllocationTrigger.RESIZE, now), resize_started=now, resize_errors=())
+    state.save_pool(started)
+    arm_resize_timer(state, started)
+
+
+def arm_resize_timer(state: State, pool: Pool) -> None:
+    if pool.resize_started is not None:
+        timeout = ResizeTimedOut(pool=pool.key, resize_started=pool.resize_started)
+        state.order(RaiseAt(moment=pool.resize_started + pool.resize_timeout, event=timeout))
+
+
+def _victims(state: State, nodes: list[Node], count: int) -> list[Node]:
+    """The nodes that a smaller pool gives up: those of least use, then those with the fewest tasks, then the newest."""
+    if count <= 0:
+        return []
+
+    def worth(node: Node) -> tuple[int, int, int]:
+        rank = _DISPENSABLE.index(node.state) if node.state in _DISPENSABLE else len(_DISPENSABLE)
+        return rank, len(state.node_slots[node.key].running), -node.number
+
+    return sorted(nodes, key=worth)[:count]
+
+
+def _add_node(state: State, is_dedicated: bool, pool_key: str, now: int) -> None:
+    pool = state.pools[pool_key]
+    number = pool.nodes_created + 1
+    name = hashlib.sha256(f"{pool.key}|{pool.creation_time}|{number}".encode()).hexdigest()
+    node_id = f"tvmps_{name}_{'d' if is_dedicated else 'p'}"
+    node = Node(
+        key=node_key(pool.key, node_id),
+        pool=pool.key,
+        id=node_id,
+        number=number,
+        state_transition_time=now,
+        is_dedicated=is_dedicated,
+        allocation_time=now,
+        vm_size=pool.vm_size,
+    )
+    state.save_pool(replace(pool, nodes_created=number))
+    state.save_node(node)
+    state.order(RequestNode(node=node))
+
+
+def _release_unborn(state: State, pool: Pool, now: int) -> None:
+    """Give back the nodes that have not come up yet."""
+    for node in _nodes(state, pool):
+        if node.state is NodeState.CREATING:
+            leave(state, node, now)
+
+
+def settle_pool(state: State, key: str, now: int) -> None:
+    """Make the moves of a pool that follow from its nodes."""
+    pool = state.pools.get(key)
+    if pool is None or pool.allocation_state is AllocationState.STEADY:
+        return
+    nodes = _nodes(state, pool)
+    if pool.state is PoolState.DELETING:
+        if not nodes:
+            state.remove_pool(key)
+    elif not any(node.state is NodeState.CREATING or _is_going(node) for node in nodes):
+        state.save_pool(replace(_moved(pool, AllocationTrigger.SETTLE, now), resize_started=None))
+
+
+def _nodes(state: State, pool: Pool) -> list[Node]:
+    return [state.nodes[key] for key in state.pool_slots[pool.key].nodes]
+
+
+def _is_going(node: Node) -> bool:
+    return node.state is NodeState.LEAVING_POOL or node.drain_then is NodeState.LEAVING_POOL
+
+
+def _missing(state: State, pool: Pool) -> dict[bool, int]:
+    """How many nodes are not there that should be: dedicated (``True``) and low-priority ones."""
+    there = [n.is_dedicated for n in _nodes(state, pool) if n.state is not NodeState.CREATING and not _is_going(n)]
+    return {
+        True: max(0, pool.target_dedicated_nodes - there.count(True)),
+        False: max(0, pool.target_low_priority_nodes - there.count(False)),
+    }
+
+
+def _require_active(state: State, key: str, conditions: Conditions) -> Pool:
+    """A pool that is not being deleted, for a request with these conditions."""
+    pool = state.pools.get(key)
+    if pool is None:
+        raise error("PoolNotFound")
+    require_conditions(conditions, pool.last_modified)
+    if pool.state is PoolState.DELETING:
+        raise error("PoolBeingDeleted")
+    return pool
+
+
+def _require_steady(state: State, key: str, conditions: Conditions) -> Pool:
+    """A pool whose size may be changed by hand now."""
+    pool = _require_active(state, key, conditions)
+    if pool.enable_auto_scale:
+        raise error(
+            "OperationInvalidForCurrentState",
+            message="The pool is scaled by its formula; disable automatic scaling to resize it.",
+        )
+    if pool.allocation_state is not AllocationState.STEADY:
+        raise error("PoolBeingResized")
+    return pool
+
+
+def _moved(pool: Pool, trigger: AllocationTrigger, now: int) -> Pool:
+    state: AllocationState = move(ALLOCATION, pool, pool.allocation_state, trigger)
+    changed: dict[str, Any] = {"allocation_state": state}
+    if state is not pool.allocation_state:
+        changed["allocation_state_transition_time"] = now
+    return replace(pool, **changed)

@@ -1,0 +1,154 @@
+"""Ready tasks × free slots → placements.
+
+**Order.** Jobs go by priority, the higher first, then by age; within a job tasks go in the order of addition. The
+first task in that order that fits on some node is placed, on the emptiest node (*spread*) or the fullest one that
+has room (*pack*). A task that fits nowhere at the moment is passed over, so a task that needs many slots does not
+hold up smaller ones behind it; the price is that a steady stream of small tasks can keep a big one waiting. The search
+looks at tasks in the job's window only (:mod:`.waiting`). A task needing more slots than a node of the pool has at all
+is never placed and never in the way.
+
+**Placing ahead.** When no node has room, short tasks are sent to a node before its slots are free, so that the next
+one starts there without a round trip through the service and its commit. How many, follows from the job's recent run
+times: :data:`AHEAD_HORIZON` of work for each slot, which is several such round trips, but at most
+:data:`AHEAD_LIMIT` tasks, which bounds what one node's death returns. Jobs whose tasks run for longer than the
+horizon, or of which nothing is known yet, are not placed ahead. Only the job that is first in order is, so nothing
+overtakes a task of higher priority; a job of higher priority that comes later waits for the horizon at most.
+If a task that was taken for short runs on, what waits behind it is recalled (:func:`recall_overdue`).
+
+Each placement costs a few look-ups, whatever the number of nodes and of waiting tasks.
+"""
+
+from __future__ import annotations
+
+from millpond.common.clock import SECOND
+
+from ..model.pool import NodeState
+from .messages import PlacementsOverdue, RaiseAt
+from .placement import place, place_ahead, recall_ahead
+from .slots import JobWork, NodeSlots, PoolSlots
+from .state import State
+
+#: Work placed ahead for each slot, in microseconds.
+AHEAD_HORIZON = SECOND // 20
+#: Most tasks placed ahead for each slot.
+AHEAD_LIMIT = 64
+#: How long tasks placed ahead wait on a node where nothing starts or ends.
+AHEAD_PATIENCE = SECOND
+
+
+def schedule(state: State, pool: PoolSlots, now: int) -> None:
+    """Place all that can be placed in a pool."""
+    _reindex_stale(state, pool)
+    _fill_free_slots(state, pool, now)
+    if pool.thirsty:
+        _place_ahead(state, pool, now)
+
+
+def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
+    while pool.mask:
+        largest = pool.most_free
+        job = pool.first_job(largest)
+        if job is None:
+            return
+        size = _first_size(state, job, largest)
+        if size is None:
+            continue
+        node = pool.pick(size)
+        if node is None:
+            raise AssertionError(f"pool {pool.key}: no node has {size} free slots, though one has {largest}")
+        place(state, state.dequeue_first(job, size), node, now)
+        _reindex_if_due(state, job, size)
+
+
+def _place_ahead(state: State, pool: PoolSlots, now: int) -> None:
+    """Deal tasks of the first job out to nodes without free slots, one to each in turn."""
+    passed_over: list[NodeSlots] = []
+    while pool.thirsty:
+        job = pool.first_job(pool.slots)
+        if job is None:
+            break
+        size = _first_size(state, job, pool.slots)
+        if size is None:
+            continue
+        depth = _depth(job)
+        if not depth:
+            break
+        _, node = pool.thirsty.popitem(last=False)
+        if not node.takes_ahead(job.key, size):
+            passed_over.append(node)
+        elif len(node.ahead) < depth * (node.total // size):
+            place_ahead(state, state.dequeue_first(job, size), node, now)
+            pool.thirsty[node.key] = node
+            _reindex_if_due(state, job, size)
+            _watch(state, pool, now)
+    for node in passed_over:
+        pool.thirsty[node.key] = node
+
+
+def _depth(job: JobWork) -> int:
+    """How many of the job's tasks to place ahead for each slot."""
+    if job.average_run is None:
+        return 0
+    return min(AHEAD_LIMIT, AHEAD_HORIZON // max(1, job.average_run))
+
+
+def _watch(state: State, pool: PoolSlots, now: int) -> None:
+    """See to it that tasks placed ahead are not forgotten behind one that runs on."""
+    if not pool.ahead_watched:
+        pool.ahead_watched = True
+        state.order(RaiseAt(moment=now + AHEAD_PATIENCE, event=PlacementsOverdue(pool=pool.key)))
+
+
+def recall_overdue(state: State, event: PlacementsOverdue, now: int) -> None:
+    """Take tasks placed ahead back from nodes where nothing has moved for too long."""
+    pool = state.pool_slots.get(event.pool)
+    if pool is None:
+        return
+    pool.ahead_watched = False
+    for slots in pool.nodes.values():
+        if not slots.ahead:
+            continue
+        waited = now - slots.last_progress
+        if waited >= AHEAD_PATIENCE and state.nodes[slots.key].state is not NodeState.UNKNOWN:
+            for job, _ in slots.running:
+                state.job_work[job].note_run(waited)
+            recall_ahead(state, slots)
+        else:
+            _watch(state, pool, now)
+
+
+def watch_restored(state: State, pool: PoolSlots, now: int) -> None:
+    """After a restart of the service: see to the tasks that were placed ahead before it."""
+    if any(slots.ahead for slots in pool.nodes.values()):
+        _watch(state, pool, now)
+
+
+def _first_size(state: State, job: JobWork, largest: int) -> int | None:
+    """The size of the job's first task that fits; ``None`` where its window had to be refilled to find out."""
+    if 0 in job.indexed:
+        state.refill(job)
+        _reindex_stale(state, job.pool)
+        return None
+    return job.queue.first(largest)
+
+
+def _reindex_stale(state: State, pool: PoolSlots) -> None:
+    for job in pool.stale.values():
+        _reindex(state, job)
+    pool.stale.clear()
+
+
+def _reindex_if_due(state: State, job: JobWork, size: int) -> None:
+    """After a placement: put the job where it belongs now, if that is elsewhere."""
+    if not job.queue.by_size[size] or job.is_full or state.is_running_low(job):
+        _reindex(state, job)
+
+
+def _reindex(state: State, job: JobWork) -> None:
+    sizes: set[int] = set()
+    if job.is_open and not job.is_full:
+        sizes = {size for size, tasks in job.queue.by_size.items() if tasks}
+        if state.is_running_low(job):
+            sizes.add(0)
+    if sizes != job.indexed:
+        job.pool.reindex(job, frozenset(sizes))

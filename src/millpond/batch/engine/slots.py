@@ -1,0 +1,225 @@
+"""Who has a place on which node, and where slots are free.
+
+These are indexes over the records, kept so that the scheduler finds a node at a cost that does not depend on how many
+nodes or tasks there are. A pool's nodes with free slots lie in buckets by their number of free slots; a bit mask says
+which buckets hold any.
+
+Besides the tasks that run, a node may hold tasks *placed ahead*: it starts them by itself as slots become free. They
+take no slots here until then. Only nodes without a free slot hold any, and only behind tasks of the same job and size,
+a divisor of the node's slots: so whenever one ends the next one fits, and both sides know which one that is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import OrderedDict
+
+from ..model.pool import FillType
+from .waiting import JobQueue
+
+#: (job key, task key).
+TaskKey = tuple[str, str]
+#: Sorts jobs by the order in which their tasks are placed: falling priority, then age.
+JobOrder = tuple[int, int, str]
+
+
+class NodeSlots:
+    """One node's tasks and slots."""
+
+    __slots__ = (
+        "ahead",
+        "connected",
+        "dying",
+        "free",
+        "is_open",
+        "key",
+        "kinds",
+        "last_progress",
+        "pool",
+        "recalled",
+        "running",
+        "shelf",
+        "total",
+    )
+
+    def __init__(self, key: str, pool: PoolSlots, total: int) -> None:
+        self.key = key
+        self.pool = pool
+        self.total = total
+        self.free = total
+        #: Slots by task; tasks whose end was ordered and not confirmed are among them.
+        self.running: dict[TaskKey, int] = {}
+        #: How many tasks of each job and size run.
+        self.kinds: dict[tuple[str, int], int] = {}
+        #: Tasks placed ahead, in the order in which the node starts them.
+        self.ahead: OrderedDict[TaskKey, int] = OrderedDict()
+        #: Tasks that were placed ahead and are to come back, once the node has confirmed it.
+        self.recalled: dict[TaskKey, int] = {}
+        #: Attempts that the node was told to end, of tasks that are over for the service.
+        self.dying: dict[TaskKey, int] = {}
+        #: Whether its agent has a channel.
+        self.connected = False
+        #: Whether it takes tasks.
+        self.is_open = False
+        #: The bucket that it lies in; 0: none.
+        self.shelf = 0
+        #: When a task last started or ended here.
+        self.last_progress = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no task has a place here."""
+        return not (self.running or self.ahead or self.recalled)
+
+    def tasks(self) -> list[TaskKey]:
+        """All that have a place here, in the order in which they got it as far as that matters."""
+        return [*self.running, *self.ahead, *self.recalled]
+
+    def takes_ahead(self, job: str, size: int) -> bool:
+        """Whether such tasks may be placed ahead here (see the head of this module)."""
+        kinds = self.kinds
+        return self.is_open and self.free == 0 and self.total % size == 0 and len(kinds) == 1 and (job, size) in kinds
+
+    def occupy(self, task: TaskKey, size: int) -> None:
+        self.running[task] = size
+        kind = (task[0], size)
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        self.free -= size
+        self.shelve()
+
+    def vacate(self, task: TaskKey) -> None:
+        """Give up a task's place, of whichever kind."""
+        size = self.running.pop(task, 0)
+        if size:
+            self.free += size
+            kind = (task[0], size)
+            self.kinds[kind] -= 1
+            if not self.kinds[kind]:
+                del self.kinds[kind]
+        elif self.ahead.pop(task, None) is None:
+            del self.recalled[task]
+        self.shelve()
+
+    def shelve(self) -> None:
+        """Put it into the bucket where it belongs now."""
+        pool = self.pool
+        shelf = self.free if self.is_open else 0
+        if self.shelf:
+            bucket = pool.buckets[self.shelf]
+            del bucket[self.key]
+            if not bucket:
+                pool.mask &= ~(1 << self.shelf)
+        if shelf:
+            pool.buckets[shelf][self.key] = self
+            pool.mask |= 1 << shelf
+        self.shelf = shelf
+        if self.is_open and not shelf:
+            pool.thirsty[self.key] = self
+        else:
+            pool.thirsty.pop(self.key, None)
+
+
+class JobWork:
+    """What the scheduler needs of a job."""
+
+    __slots__ = ("average_run", "indexed", "is_open", "key", "limit", "order", "placed", "pool", "queue")
+
+    def __init__(self, key: str, pool: PoolSlots, order: JobOrder) -> None:
+        self.key = key
+        self.pool = pool
+        self.order = order
+        self.queue = JobQueue()
+        #: Keys of its tasks that have a place, running or ahead.
+        self.placed: dict[str, None] = {}
+        #: Most of its tasks that may have one; -1: any number.
+        self.limit = -1
+        #: Whether its tasks may be placed.
+        self.is_open = False
+        #: Sizes under which the pool's index has it; 0: its window is to be refilled first.
+        self.indexed: frozenset[int] = frozenset()
+        #: A cautious moving average of its tasks' run times in microseconds: up at once, down slowly.
+        self.average_run: int | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return 0 <= self.limit <= len(self.placed)
+
+    def note_run(self, duration: int) -> None:
+        known = self.average_run
+        self.average_run = duration if known is None or duration > known else known + (duration - known) // 8
+
+
+class PoolSlots:
+    """A pool's nodes by free slots, and its jobs by the sizes of their first waiting tasks."""
+
+    __slots__ = (
+        "ahead_watched",
+        "buckets",
+        "fill_type",
+        "index",
+        "jobs",
+        "key",
+        "mask",
+        "nodes",
+        "slots",
+        "stale",
+        "thirsty",
+    )
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        #: Slots of a node; 0 where the pool does not exist.
+        self.slots = 0
+        self.fill_type = FillType.SPREAD
+        self.nodes: dict[str, NodeSlots] = {}
+        self.jobs: dict[str, JobWork] = {}
+        self.buckets: list[OrderedDict[str, NodeSlots]] = []
+        #: Bit n is set where bucket n is not empty.
+        self.mask = 0
+        #: Nodes that may have room for tasks placed ahead; those tried longest ago come first.
+        self.thirsty: OrderedDict[str, NodeSlots] = OrderedDict()
+        #: By size, the orders of jobs with such a task waiting, sorted.
+        self.index: dict[int, list[JobOrder]] = {}
+        #: Jobs whose place in the index is to be found anew.
+        self.stale: dict[str, JobWork] = {}
+        #: Whether an event will come that looks for tasks placed ahead which wait for too long.
+        self.ahead_watched = False
+
+    def resize_nodes(self, slots: int) -> None:
+        """The pool came to be, went, or its nodes have another number of slots now (it has no nodes then)."""
+        self.slots = slots
+        self.buckets = [OrderedDict() for _ in range(slots + 1)]
+        self.mask = 0
+
+    @property
+    def most_free(self) -> int:
+        """Free slots of the emptiest node."""
+        return self.mask.bit_length() - 1 if self.mask else 0
+
+    def pick(self, size: int) -> NodeSlots | None:
+        """The node for a task of this size, by the pool's fill type; among equals the one not used for longest."""
+        fitting = self.mask >> size
+        if not fitting:
+            return None
+        if self.fill_type is FillType.SPREAD:
+            free = self.mask.bit_length() - 1
+        else:
+            free = size + (fitting & -fitting).bit_length() - 1
+        return next(iter(self.buckets[free].values()))
+
+    def first_job(self, largest: int) -> JobWork | None:
+        """The first job in order that has a waiting task of at most this size, or must look for one in the store."""
+        best: JobOrder | None = None
+        for size, orders in self.index.items():
+            if size <= largest and orders and (best is None or orders[0] < best):
+                best = orders[0]
+        return self.jobs[best[2]] if best is not None else None
+
+    def reindex(self, job: JobWork, sizes: frozenset[int]) -> None:
+        """Have the index hold the job under these sizes."""
+        for size in job.indexed - sizes:
+            orders = self.index[size]
+            del orders[bisect_left(orders, job.order)]
+        for size in sizes - job.indexed:
+            insort(self.index.setdefault(size, []), job.order)
+        job.indexed = sizes

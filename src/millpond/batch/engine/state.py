@@ -1,0 +1,391 @@
+"""The working set: frozen records, indexes over them, and what has changed since the store was last told.
+
+Pools, nodes and unfinished jobs are in memory; of the tasks, those that have a place on a node and a window of those
+that wait (:mod:`.waiting`). Everything else is read from the archive.
+
+The archive may take the changes so far (:meth:`State.take_changes`) before it answers, so a handler reads from it
+before it changes anything, or at a moment when every record it has changed is as it should be.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ..model.changes import Archive, Changes, FileDeletion
+from ..model.job import Job, JobState
+from ..model.pool import Node, Pool, SchedulingState
+from ..model.task import Task, TaskResult, TaskState
+from .messages import Effect
+from .slots import JobOrder, JobWork, NodeSlots, PoolSlots, TaskKey
+from .transitions import WORKING
+
+#: Waiting tasks of all jobs together that memory holds, in windows.
+WINDOWS_IN_MEMORY = 16
+
+
+class State:
+    """Records are read from the dictionaries, and changed by the methods alone."""
+
+    def __init__(self, archive: Archive, *, ready_window: int = 4096) -> None:
+        self.archive = archive
+        self.ready_window = ready_window
+        self.pools: dict[str, Pool] = {}
+        self.nodes: dict[str, Node] = {}
+        self.jobs: dict[str, Job] = {}
+        self.tasks: dict[TaskKey, Task] = {}
+        #: The indexes: of every pool that exists or that a job names, every node, every job in memory.
+        self.pool_slots: dict[str, PoolSlots] = {}
+        self.node_slots: dict[str, NodeSlots] = {}
+        self.job_work: dict[str, JobWork] = {}
+        #: Tasks of which an earlier attempt is still being ended; true: the task itself waits for that.
+        self.dying: dict[TaskKey, bool] = {}
+        #: Waiting tasks in memory.
+        self.waiting = 0
+        #: Entities whose surroundings have changed.
+        self.stirred_pools: dict[str, None] = {}
+        self.stirred_nodes: dict[str, None] = {}
+        self.stirred_jobs: dict[str, None] = {}
+        self._effects: list[Effect] = []
+        self._changes = Changes()
+
+    def take_changes(self) -> Changes:
+        """What has changed since the last call."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    def order(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def take_effects(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+    def delete_files(self, node: str, job_id: str, task_id: str | None) -> None:
+        """Have a node remove a task's directory, or a job's."""
+        if node in self.nodes:
+            self._changes.file_deletions.append(FileDeletion(node, job_id, task_id))
+
+    # --- pools and nodes ---------------------------------------------------------------------------------------------
+
+    def slots_of(self, pool: str) -> PoolSlots:
+        slots = self.pool_slots.get(pool)
+        if slots is None:
+            slots = self.pool_slots[pool] = PoolSlots(pool)
+        return slots
+
+    def save_pool(self, pool: Pool) -> None:
+        self.pools[pool.key] = pool
+        self._changes.pools[pool.key] = pool
+        self._index_pool(pool)
+
+    def load_pool(self, pool: Pool) -> None:
+        """Take in a pool that is stored."""
+        self.pools[pool.key] = pool
+        self._index_pool(pool)
+
+    def remove_pool(self, key: str) -> None:
+        del self.pools[key]
+        self._changes.pools[key] = None
+        self._resize_nodes(self.pool_slots[key], 0)
+        self._drop_if_unused(self.pool_slots[key])
+
+    def _index_pool(self, pool: Pool) -> None:
+        slots = self.slots_of(pool.key)
+        slots.fill_type = pool.fill_type
+        if slots.slots != pool.task_slots_per_node:
+            self._resize_nodes(slots, pool.task_slots_per_node)
+        self.stirred_pools[pool.key] = None
+
+    def _resize_nodes(self, pool: PoolSlots, slots: int) -> None:
+        """Nodes of this pool have this many slots from now on; which tasks fit is to be found out anew."""
+        pool.resize_nodes(slots)
+        for work in pool.jobs.values():
+            self._close(work)
+            self._open_if_due(work)
+
+    def _drop_if_unused(self, pool: PoolSlots) -> None:
+        if not pool.jobs and pool.key not in self.pools:
+            del self.pool_slots[pool.key]
+
+    def save_node(self, node: Node) -> None:
+        before = self.nodes.get(node.key)
+        self._changes.nodes[node.key] = node
+        self.nodes[node.key] = node
+        if before is None or _placing_facts(before) != _placing_facts(node):
+            self.load_node(node)
+
+    def load_node(self, node: Node) -> None:
+        """Take in a node that is stored, or find its place anew."""
+        self.nodes[node.key] = node
+        if node.key not in self.node_slots:
+            pool = self.slots_of(node.pool)
+            slots = NodeSlots(node.key, pool, pool.slots)
+            self.node_slots[node.key] = pool.nodes[node.key] = slots
+        self.refresh(self.node_slots[node.key])
+        self.stirred_pools[node.pool] = None
+
+    def connect(self, node: str, connected: bool) -> None:
+        slots = self.node_slots[node]
+        slots.connected = connected
+        self.refresh(slots)
+
+    def refresh(self, slots: NodeSlots) -> None:
+        """Find out whether a node takes tasks."""
+        node = self.nodes[slots.key]
+        slots.is_open = (
+            slots.connected
+            and node.state in WORKING
+            and node.scheduling_state is SchedulingState.ENABLED
+            and node.drain_then is None
+        )
+        slots.shelve()
+        self.stirred_nodes[slots.key] = None
+        self.stirred_pools[node.pool] = None
+
+    def remove_node(self, key: str) -> None:
+        """The node has no tasks any more."""
+        slots = self.node_slots.pop(key)
+        slots.is_open = False
+        slots.shelve()
+        del slots.pool.nodes[key]
+        self.stirred_pools[slots.pool.key] = None
+        del self.nodes[key]
+        self._changes.nodes[key] = None
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    def find_job(self, key: str) -> Job | None:
+        """A job, from the archive if need be."""
+        return self.jobs.get(key) or self.archive.job(key)
+
+    def save_job(self, job: Job) -> None:
+        self._changes.jobs[job.key] = job
+        self.load_job(job)
+
+    def load_job(self, job: Job) -> None:
+        """Take in a job that is stored, or find its place anew."""
+        self.jobs[job.key] = job
+        self.stirred_jobs[job.key] = None
+        order: JobOrder = (-job.priority, job.creation_time, job.key)
+        pool = self.slots_of(job.pool)
+        work = self.job_work.get(job.key)
+        if work is None:
+            work = self.job_work[job.key] = JobWork(job.key, pool, order)
+            pool.jobs[job.key] = work
+        elif work.pool is not pool or work.order != order:
+            self._move_job(work, pool, order)
+        work.limit = job.max_parallel_tasks
+        if job.state is JobState.ACTIVE:
+            self._open_if_due(work)
+        else:
+            self._close(work)
+        self.touch(work)
+
+    def _move_job(self, work: JobWork, pool: PoolSlots, order: JobOrder) -> None:
+        work.pool.reindex(work, frozenset())
+        if work.pool is not pool:
+            self._close(work)
+            self._detach(work)
+            work.pool = pool
+            pool.jobs[work.key] = work
+        work.order = order
+
+    def _detach(self, work: JobWork) -> None:
+        del work.pool.jobs[work.key]
+        work.pool.stale.pop(work.key, None)
+        self._drop_if_unused(work.pool)
+
+    def remove_job(self, key: str) -> None:
+        """The job is gone, or is going to be."""
+        self.forget_job(key)
+        self._changes.jobs[key] = None
+
+    def forget_job(self, key: str) -> None:
+        """The job is only in the archive from now on; none of its tasks has a place."""
+        work = self.job_work.pop(key)
+        self._close(work)
+        work.pool.reindex(work, frozenset())
+        self._detach(work)
+        del self.jobs[key]
+        self.stirred_jobs.pop(key, None)
+
+    def touch(self, work: JobWork) -> None:
+        """Have the scheduler look at a job again."""
+        work.pool.stale[work.key] = work
+        self.stirred_pools[work.pool.key] = None
+
+    def _open_if_due(self, work: JobWork) -> None:
+        """Let the job's tasks be placed, if its pool has nodes to have."""
+        job = self.jobs[work.key]
+        if work.is_open or not work.pool.slots or job.state is not JobState.ACTIVE:
+            return
+        work.is_open = True
+        active = sum(self.tasks[work.key, key].state is TaskState.ACTIVE for key in work.placed)
+        work.queue.clear(more=job.task_counts.active > active)
+        self.touch(work)
+
+    def _close(self, work: JobWork) -> None:
+        """Keep the job's tasks from being placed: none that waits is in memory."""
+        if work.is_open:
+            self._drop_window(work)
+            work.is_open = False
+            self.touch(work)
+
+    # --- tasks -------------------------------------------------------------------------------------------------------
+
+    def find_task(self, job: str, key: str) -> Task | None:
+        """A task, from the archive if need be."""
+        return self.tasks.get((job, key)) or self.archive.task(job, key)
+
+    def save_task(self, before: Task | None, task: Task, document: bytes | None = None) -> None:
+        """Note what has become of a task; where it is kept in memory, it is kept there as it is now."""
+        key = (task.job, task.key)
+        self._changes.tasks[key] = task
+        if document is not None:
+            self._changes.documents[key] = document
+        if key in self.tasks:
+            self.tasks[key] = task
+        self._recount(before, task)
+
+    def count_added(self, job: Job) -> None:
+        """One more task has been added to the job, ever."""
+        job = replace(job, tasks_added=job.tasks_added + 1)
+        self.jobs[job.key] = self._changes.jobs[job.key] = job
+
+    def load_placed(self, task: Task) -> None:
+        """Take in a stored task that has a place; its node and job are there."""
+        assert task.node is not None  # noqa: S101 - it has a place
+        key = (task.job, task.key)
+        self.tasks[key] = task
+        self.job_work[task.job].placed[task.key] = None
+        slots = self.node_slots[task.node]
+        if task.state is not TaskState.ACTIVE:
+            slots.occupy(key, task.required_slots)
+        elif task.withdrawal is None:
+            slots.ahead[key] = task.required_slots
+        else:
+            slots.recalled[key] = task.required_slots
+
+    def remove_task(self, task: Task) -> None:
+        """The task, which has no place and does not wait in memory, is gone."""
+        key = (task.job, task.key)
+        self._changes.tasks[key] = None
+        self._changes.documents.pop(key, None)
+        self._recount(task, None)
+
+    def _recount(self, before: Task | None, after: Task | None) -> None:
+        old = before and _column(before)
+        new = after and _column(after)
+        if old == new:
+            return
+        task = after or before
+        assert task is not None  # noqa: S101 - one of them is
+        job = self.jobs[task.job]
+        tasks, slots = job.task_counts, job.slot_counts
+        tasks_now: dict[str, int] = {}
+        slots_now: dict[str, int] = {}
+        if old:
+            tasks_now[old] = getattr(tasks, old) - 1
+            slots_now[old] = getattr(slots, old) - task.required_slots
+        if new:
+            tasks_now[new] = getattr(tasks, new) + 1
+            slots_now[new] = getattr(slots, new) + task.required_slots
+        job = replace(job, task_counts=replace(tasks, **tasks_now), slot_counts=replace(slots, **slots_now))
+        self.jobs[job.key] = self._changes.jobs[job.key] = job
+        self.stirred_jobs[job.key] = None
+
+    def enqueue(self, task: Task) -> None:
+        """A task waits for a place (and is saved as such): keep it in memory if it belongs to its job's window."""
+        work = self.job_work[task.job]
+        key = (task.job, task.key)
+        if key in self.dying:
+            self.dying[key] = True
+            self.tasks.pop(key, None)
+        elif not work.is_open or task.required_slots > work.pool.slots:
+            self.tasks.pop(key, None)
+        else:
+            self._push(work, task)
+
+    def _push(self, work: JobWork, task: Task) -> None:
+        queue = work.queue
+        before = queue.length
+        has_room = self.waiting < WINDOWS_IN_MEMORY * self.ready_window
+        left_out = queue.push(task.seq, task.required_slots, task.key, self.ready_window if has_room else before)
+        self.waiting += queue.length - before
+        self.tasks[task.job, task.key] = task
+        if left_out is not None:
+            del self.tasks[task.job, left_out]
+        self.touch(work)
+
+    def dequeue(self, task: Task) -> None:
+        """A waiting task no longer waits, or is to get a place."""
+        if self.tasks.pop((task.job, task.key), None) is not None:
+            work = self.job_work[task.job]
+            work.queue.remove(task.seq, task.required_slots, task.key)
+            self.waiting -= 1
+            self.touch(work)
+
+    def dequeue_first(self, work: JobWork, size: int) -> Task:
+        """Take the job's first waiting task of this size, which is to get a place."""
+        key = work.queue.pop(size)
+        self.waiting -= 1
+        return self.tasks.pop((work.key, key))
+
+    def is_running_low(self, work: JobWork) -> bool:
+        return work.queue.more and work.queue.length < max(1, self.ready_window // 2)
+
+    def refill(self, work: JobWork) -> None:
+        """Read waiting tasks of the job until its window is full enough, or holds them all."""
+        queue = work.queue
+        while self.is_running_low(work):
+            limit = max(1, self.ready_window - queue.length)
+            found = self.archive.waiting(work.key, queue.loaded_to, limit)
+            queue.more = len(found) == limit
+            if found:
+                queue.loaded_to = found[-1].seq
+            self._make_room(work, limit)
+            for task in found:
+                self.enqueue(task)
+        self.touch(work)
+
+    def _make_room(self, work: JobWork, needed: int) -> None:
+        """Forget windows of other jobs, if memory holds too many waiting tasks."""
+        for other in self.job_work.values():
+            if self.waiting + needed <= WINDOWS_IN_MEMORY * self.ready_window:
+                return
+            if other is not work and other.queue.length:
+                self._drop_window(other)
+                self.touch(other)
+
+    def _drop_window(self, work: JobWork) -> None:
+        for key in work.queue.keys():  # noqa: SIM118 - not a mapping
+            del self.tasks[work.key, key]
+        self.waiting -= work.queue.length
+        work.queue.clear(more=True)
+
+    # --- attempts that are being ended -------------------------------------------------------------------------------
+
+    def mourn(self, node: NodeSlots, key: TaskKey, attempt: int) -> None:
+        """The node was told to end an attempt of a task that is over: until it has, the task is not placed again."""
+        node.dying[key] = attempt
+        self.dying[key] = False
+
+    def bury(self, node: NodeSlots, key: TaskKey) -> None:
+        """The attempt has ended; the task may be placed again, if it has come to wait in the meantime."""
+        del node.dying[key]
+        if self.dying.pop(key) and key[0] in self.job_work:
+            task = self.archive.task(*key)
+            if task is not None and task.is_waiting:
+                self.enqueue(task)
+
+
+def _column(task: Task) -> str:
+    """Which of the job's counts a task is in."""
+    if task.state is TaskState.COMPLETED:
+        return "succeeded" if task.result is TaskResult.SUCCESS else "failed"
+    return "active" if task.state is TaskState.ACTIVE else "running"
+
+
+def _placing_facts(node: Node) -> tuple[object, ...]:
+    """What of a node's record says whether it takes tasks."""
+    return node.state, node.drain_then, node.scheduling_state

@@ -1,0 +1,262 @@
+"""Handlers: what clients ask of tasks, and what nodes report of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from millpond.common.errors import ServiceError
+
+from ..errors import error
+from ..model.job import Job, JobState, OnTaskFailure
+from ..model.keys import task_key
+from ..model.task import Task, TaskResult, TaskState
+from .jobs import begin_termination, require_job
+from .messages import (
+    ForgetTask,
+    NewTask,
+    TaskChangeRequested,
+    TaskDeleteRequested,
+    TaskEnded,
+    TaskReactivateRequested,
+    TasksAddRequested,
+    TaskStarted,
+    TaskTerminateRequested,
+)
+from .placement import (
+    ENDED_BY_USER,
+    complete,
+    end,
+    give_back,
+    has_place,
+    return_withdrawn,
+    start_placed,
+)
+from .rules import next_modification, require_conditions
+from .slots import NodeSlots
+from .state import State
+from .transitions import TASK, TaskTrigger, move
+
+_REFUSED_WITH_JOB = {
+    JobState.TERMINATING: "JobBeingTerminated",
+    JobState.COMPLETED: "JobCompleted",
+    JobState.DELETING: "JobBeingDeleted",
+}
+
+
+def on_tasks_add_requested(state: State, event: TasksAddRequested, now: int) -> list[Task | ServiceError]:
+    job = require_job(state, event.job)
+    _require_live(job)
+    taken = state.archive.existing(job.key, [task_key(new.id) for new in event.tasks])
+    replies: list[Task | ServiceError] = []
+    for new in event.tasks:
+        key = task_key(new.id)
+        if key in taken:
+            replies.append(error("TaskExists"))
+            continue
+        taken.add(key)
+        replies.append(_add(state, job.key, key, new, now))
+    return replies
+
+
+def _add(state: State, job_key: str, key: str, new: NewTask, now: int) -> Task:
+    job = state.jobs[job_key]
+    retries = new.max_task_retry_count
+    task = Task(
+        job=job_key,
+        key=key,
+        id=new.id,
+        seq=job.tasks_added,
+        state_transition_time=now,
+        creation_time=now,
+        last_modified=now,
+        required_slots=new.required_slots,
+        max_task_retry_count=job.max_task_retry_count if retries is None else retries,
+        max_wall_clock_time=new.max_wall_clock_time,
+        retention_time=new.retention_time,
+    )
+    state.count_added(job)
+    state.save_task(None, task, new.document)
+    state.enqueue(task)
+    return task
+
+
+def on_task_change_requested(state: State, event: TaskChangeRequested, now: int) -> Task:
+    job, task = _require_task(state, event)
+    if task.state is TaskState.COMPLETED:
+        raise error("TaskCompleted")
+    changed: dict[str, Any] = {"last_modified": next_modification(task.last_modified, now)}
+    if event.max_task_retry_count is not UNSET:
+        retries = event.max_task_retry_count
+        changed["max_task_retry_count"] = job.max_task_retry_count if retries is None else retries
+    if event.max_wall_clock_time is not UNSET:
+        changed["max_wall_clock_time"] = event.max_wall_clock_time
+    if event.retention_time is not UNSET:
+        changed["retention_time"] = event.retention_time
+    after = replace(task, **changed)
+    state.save_task(task, after)
+    return after
+
+
+def on_task_terminate_requested(state: State, event: TaskTerminateRequested, now: int) -> Task:
+    job, task = _require_task(state, event)
+    if task.state is TaskState.COMPLETED:
+        raise error("TaskCompleted")
+    state.load_job(job)
+    ended = end(state, task, now, ENDED_BY_USER)
+    modified = replace(ended, last_modified=next_modification(task.last_modified, now))
+    state.save_task(ended, modified)
+    return modified
+
+
+def on_task_delete_requested(state: State, event: TaskDeleteRequested, now: int) -> None:
+    job, task = _require_task(state, event)
+    state.load_job(job)
+    if has_place(task):
+        task = end(state, task, now, ENDED_BY_USER)
+    elif task.is_waiting:
+        state.dequeue(task)
+    state.remove_task(task)
+    if task.node is not None:
+        state.delete_files(task.node, job.id, task.id)
+
+
+def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, now: int) -> Task:
+    job, task = _require_task(state, event)
+    _require_live(job)
+    if task.state is not TaskState.COMPLETED:
+        raise error("TaskNotCompleted")
+    if task.result is TaskResult.SUCCESS:
+        raise error("TaskSucceeded")
+    active = replace(
+        task,
+        state=move(TASK, task, task.state, TaskTrigger.REACTIVATE),
+        state_transition_time=now,
+        previous_state=task.state,
+        previous_state_transition_time=task.state_transition_time,
+        last_modified=next_modification(task.last_modified, now),
+        node=None,
+        node_id=None,
+        pool_id=None,
+        start_time=None,
+        end_time=None,
+        exit_code=None,
+        result=None,
+        failure=None,
+        retry_count=0,
+        last_retry_time=None,
+    )
+    state.save_task(task, active)
+    state.enqueue(active)
+    return active
+
+
+def on_task_started(state: State, event: TaskStarted, now: int) -> None:
+    found = _find_attempt(state, event)
+    if found is None:
+        return
+    task, slots = found
+    if task.state is TaskState.RUNNING:
+        if task.start_time != event.start_time:
+            state.save_task(task, replace(task, start_time=event.start_time))
+        return
+    key = (task.job, task.key)
+    # Where the record has no slots for it yet, the end of the task before it is about to be reported.
+    if key in slots.ahead and slots.free >= task.required_slots:
+        start_placed(state, slots, key, event.start_time, now)
+
+
+def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
+    ref = event.attempt
+    found = _find_attempt(state, event)
+    state.order(ForgetTask(node=event.node, attempt=ref))
+    if found is None:
+        dead = state.node_slots.get(event.node)
+        if dead is not None and dead.dying.get((ref.job, ref.task)) == ref.attempt:
+            state.bury(dead, (ref.job, ref.task))
+        return
+    task, _ = found
+    failed = event.result is TaskResult.FAILURE
+    if event.start_time is not None:
+        if task.withdrawal is None:
+            state.job_work[task.job].note_run(max(0, event.end_time - event.start_time))
+        _note_on_node(state, task, event)
+    if failed and task.withdrawal is not None:
+        return_withdrawn(state, task, now)
+    elif failed and event.start_time is None and event.failure is None:
+        # Its node did not start it, for a reason of its own.
+        give_back(state, task, TaskTrigger.LOSE, now)
+    elif failed and event.may_retry and _has_retries(task):
+        run = {"exit_code": event.exit_code, "failure": event.failure, "start_time": event.start_time}
+        give_back(state, task, TaskTrigger.RETRY, now, **run)
+    else:
+        _end_by_itself(state, task, event, now)
+
+
+def _end_by_itself(state: State, task: Task, event: TaskEnded, now: int) -> None:
+    complete(
+        state,
+        task,
+        TaskTrigger.END,
+        now,
+        result=event.result,
+        exit_code=event.exit_code,
+        failure=event.failure,
+        start_time=event.start_time,
+        end_time=event.end_time,
+    )
+    job = state.jobs[task.job]
+    acts = job.on_task_failure is OnTaskFailure.PERFORM_EXIT_OPTIONS_JOB_ACTION
+    if acts and event.result is TaskResult.FAILURE and job.state not in _REFUSED_WITH_JOB:
+        begin_termination(state, job, "TaskFailed", now)
+
+
+def _note_on_node(state: State, task: Task, event: TaskEnded) -> None:
+    node = state.nodes[event.node]
+    state.save_node(
+        replace(
+            node,
+            total_tasks_run=node.total_tasks_run + 1,
+            total_tasks_succeeded=node.total_tasks_succeeded + (event.exit_code == 0),
+            failed_boots=0,
+            retained_until=max(node.retained_until or 0, event.end_time + task.retention_time),
+        )
+    )
+
+
+def _has_retries(task: Task) -> bool:
+    return task.max_task_retry_count < 0 or task.retry_count < task.max_task_retry_count
+
+
+def _find_attempt(state: State, event: TaskStarted | TaskEnded) -> tuple[Task, NodeSlots] | None:
+    """The task and node that a report is about, unless it is about an earlier boot or attempt."""
+    node = state.nodes.get(event.node)
+    task = state.tasks.get((event.attempt.job, event.attempt.task))
+    if node is None or node.boot != event.boot or task is None:
+        return None
+    if task.node != event.node or task.attempt != event.attempt.attempt:
+        return None
+    return task, state.node_slots[event.node]
+
+
+def _require_task(
+    state: State,
+    event: TaskChangeRequested | TaskTerminateRequested | TaskDeleteRequested | TaskReactivateRequested,
+) -> tuple[Job, Task]:
+    job = require_job(state, event.job)
+    if job.state is JobState.DELETING:
+        raise error("JobBeingDeleted")
+    task = state.find_task(event.job, event.task)
+    if task is None:
+        raise error("TaskNotFound")
+    require_conditions(event.conditions, task.last_modified)
+    return job, task
+
+
+def _require_live(job: Job) -> None:
+    """Refuse what needs a job that may still run tasks."""
+    code = _REFUSED_WITH_JOB.get(job.state)
+    if code is not None:
+        raise error(code)

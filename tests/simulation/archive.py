@@ -1,0 +1,108 @@
+"""A store in dictionaries: as honest as a real one about transactions, and simple enough to be obviously right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from millpond.batch.model.changes import Changes, FileDeletion
+from millpond.batch.model.job import Job
+from millpond.batch.model.pool import Node, Pool
+from millpond.batch.model.task import Task, TaskState
+
+_MISSING = object()
+
+
+class DictArchive:
+    """Pools, nodes, jobs and tasks; what was written since the last commit can be rolled back."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.nodes: dict[str, Node] = {}
+        self.jobs: dict[str, Job] = {}
+        self.tasks: dict[str, dict[str, Task]] = {}
+        self.documents: dict[tuple[str, str], bytes] = {}
+        self.file_deletions: list[FileDeletion] = []
+        self.reads = 0
+        #: Has the changes that were not written yet written.
+        self.flush: Callable[[], None] = lambda: None
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._deletions_committed = 0
+
+    # --- writing
+
+    def write(self, changes: Changes) -> None:
+        for key, pool in changes.pools.items():
+            self._put(self.pools, key, pool)
+        for key, node in changes.nodes.items():
+            self._put(self.nodes, key, node)
+        for key, job in changes.jobs.items():
+            self._put(self.jobs, key, job)
+        for (job_key, task_key), task in changes.tasks.items():
+            self._put(self.tasks.setdefault(job_key, {}), task_key, task)
+            if task is None:
+                self._put(self.documents, (job_key, task_key), None)
+        for key_pair, document in changes.documents.items():
+            self._put(self.documents, key_pair, document)
+        self.file_deletions.extend(changes.file_deletions)
+
+    def commit(self) -> None:
+        self._undo.clear()
+        self._deletions_committed = len(self.file_deletions)
+
+    def rollback(self) -> None:
+        while self._undo:
+            table, key, old = self._undo.pop()
+            if old is _MISSING:
+                table.pop(key, None)
+            else:
+                table[key] = old
+        del self.file_deletions[self._deletions_committed :]
+
+    def purge(self, job: str) -> None:
+        for key in list(self.tasks.get(job, ())):
+            self._put(self.tasks[job], key, None)
+            self._put(self.documents, (job, key), None)
+
+    def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append((table, key, table.get(key, _MISSING)))
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
+
+    # --- what the engine reads
+
+    def job(self, job: str) -> Job | None:
+        self._before_read()
+        return self.jobs.get(job)
+
+    def task(self, job: str, task: str) -> Task | None:
+        self._before_read()
+        return self.tasks.get(job, {}).get(task)
+
+    def existing(self, job: str, tasks: Sequence[str]) -> set[str]:
+        self._before_read()
+        return {key for key in tasks if key in self.tasks.get(job, {})}
+
+    def waiting(self, job: str, after_seq: int, limit: int) -> list[Task]:
+        self._before_read()
+        return self.all_waiting(job, after_seq)[:limit]
+
+    def holding_files(self, job: str) -> Iterable[str]:
+        self._before_read()
+        return sorted({task.node for task in self.tasks.get(job, {}).values() if task.node is not None})
+
+    def _before_read(self) -> None:
+        self.reads += 1
+        self.flush()
+
+    # --- what tests and a restart read
+
+    def all_waiting(self, job: str, after_seq: int = -1) -> list[Task]:
+        waiting = [t for t in self.tasks.get(job, {}).values() if t.is_waiting and t.seq > after_seq]
+        return sorted(waiting, key=lambda task: task.seq)
+
+    def placed(self) -> list[Task]:
+        tasks = (task for tasks in self.tasks.values() for task in tasks.values())
+        return [task for task in tasks if task.node is not None and task.state is not TaskState.COMPLETED]
