@@ -36,11 +36,11 @@ from millpond.common.clock import SECOND, Clock
 from millpond.common.errors import ServiceError
 
 from .engine.machine import restore, settle, step
-from .engine.messages import Effect, Event, JobPurged, PurgeJob, RaiseAt, StartTask, SyncNode
+from .engine.messages import Effect, Event, JobPurged, PurgeJob, RaiseAt, RequestNode, StartTask, SyncNode
 from .engine.state import State
 from .errors import error
 from .model.job import Job
-from .model.pool import Node
+from .model.pool import Node, Pool
 from .model.task import Task
 from .store.base import Chore, StoredTask, Writer
 
@@ -69,6 +69,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     #: The tasks that :class:`StartTask` effects name, also inside :class:`SyncNode`, and their jobs.
     tasks: dict[tuple[str, str], StoredTask]
     jobs: dict[str, Job]
+    #: The nodes that :class:`SyncNode` and :class:`RequestNode` effects name, and their pools.
+    nodes: dict[str, Node]
+    pools: dict[str, Pool]
     #: Per node: file deletions that are new, or, where the node is to be synced, all that it has to do.
     chores: dict[str, list[Chore]]
     #: All nodes, where the state was just built from the store; ``None`` otherwise.
@@ -87,25 +90,24 @@ class _Item(msgspec.Struct, frozen=True):
 
 
 class Runtime:
-    """Feeds events to the engine. All methods are for the event loop that called :meth:`start`.
+    """Feeds events to the engine. All methods are for the event loop that called :meth:`start`."""
 
-    ``carry_out`` is called on the loop with each committed batch's outcome, in order.
-    """
-
-    def __init__(
-        self, writer: Writer, clock: Clock, carry_out: Callable[[Outcome], None], *, ready_window: int = 4096
-    ) -> None:
-        self._clock = clock
-        self._carry_out = carry_out
+    def __init__(self, writer: Writer, clock: Clock, *, ready_window: int = 4096) -> None:
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._worker = _Worker(writer, clock, self._inbox, self._hand_over, ready_window)
         self._thread = threading.Thread(target=self._worker.run, name="millpond-writer", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._carry_out: Callable[[Outcome], None]
         self._is_open = False
 
-    async def start(self) -> None:
-        """Build the state from the store and begin to take events."""
+    async def start(self, carry_out: Callable[[Outcome], None]) -> None:
+        """Build the state from the store and begin to take events.
+
+        ``carry_out`` is called on the loop with each committed batch's outcome, in order, and first with that of the
+        restored state.
+        """
         self._loop = asyncio.get_running_loop()
+        self._carry_out = carry_out
         await asyncio.to_thread(self._worker.load)
         self._thread.start()
         self._is_open = True
@@ -142,7 +144,6 @@ class Runtime:
 
     def _hand_over(self, answers: Sequence[tuple[_Item, Any]], outcome: Outcome | None) -> None:
         """Called by the writer's thread after each commit."""
-        assert self._loop is not None
         self._loop.call_soon_threadsafe(self._deliver, answers, outcome)
 
     def _deliver(self, answers: Sequence[tuple[_Item, Any]], outcome: Outcome | None) -> None:
@@ -201,8 +202,6 @@ class _Worker:
         self._hand_over = hand_over
         self._ready_window = ready_window
         self._state: State | None = None
-        #: Unfinished jobs by key, as last written.
-        self._jobs: dict[str, Job] = {}
         #: Chores recorded by the open transaction.
         self._chores: list[Chore] = []
         #: (moment, how many-th, event)
@@ -286,10 +285,7 @@ class _Worker:
 
     def _run_batch(self, items: Iterable[_Item], taken: list[_Item]) -> None:
         """Step the items, noting them in ``taken``, commit, and hand over answers and effects."""
-        if self._state is None:
-            self.load()
-        state = self._state
-        assert state is not None
+        state = self._state or self.load()
         effects: list[Effect] = []
         replies: list[Any] = []
         for item in items:
@@ -302,7 +298,7 @@ class _Worker:
                 effects += more
             replies.append(reply)
         effects += settle(state, self._clock.now())
-        outcome = self._commit(effects)
+        outcome = self._commit(state, effects)
         self._hand_over(list(zip(taken, replies, strict=True)), outcome)
 
     def _step(self, state: State, event: Event) -> tuple[Any, list[Effect]]:
@@ -313,18 +309,12 @@ class _Worker:
 
     def _flush(self) -> None:
         """Write the engine's changes to the open transaction."""
-        assert self._state is not None
-        changes = self._state.take_changes()
-        self._chores += self._writer.write(changes)
-        for key, job in changes.jobs.items():
-            if job is None:
-                self._jobs.pop(key, None)
-            else:
-                self._jobs[key] = job
+        if self._state is not None:
+            self._chores += self._writer.write(self._state.take_changes())
 
-    def _commit(self, effects: list[Effect], restored: list[Node] | None = None) -> Outcome:
+    def _commit(self, state: State, effects: list[Effect], restored: list[Node] | None = None) -> Outcome:
         self._flush()
-        outcome = self._outcome(effects, restored)
+        outcome = self._outcome(state, effects, restored)
         try:
             self._writer.commit()
         except Exception as failure:
@@ -337,21 +327,33 @@ class _Worker:
                 self._purges.append(effect.job)
         return outcome
 
-    def _outcome(self, effects: list[Effect], restored: list[Node] | None) -> Outcome:
+    def _outcome(self, state: State, effects: list[Effect], restored: list[Node] | None) -> Outcome:
+        """The effects that are not the runtime's own, with the records that it takes to carry them out."""
         starts: list[StartTask] = []
+        nodes: dict[str, Node] = {}
         chores: dict[str, list[Chore]] = {}
         for chore in self._chores:
             chores.setdefault(chore.deletion.node, []).append(chore)
         for effect in effects:
             if isinstance(effect, StartTask):
                 starts.append(effect)
-            elif isinstance(effect, SyncNode):
+            elif isinstance(effect, RequestNode):
+                nodes[effect.node.key] = effect.node
+            elif isinstance(effect, SyncNode) and effect.node in state.nodes:
                 starts += effect.start
+                nodes[effect.node] = state.nodes[effect.node]
                 chores[effect.node] = self._writer.chores(effect.node)
-        tasks = self._writer.stored_tasks((start.attempt.job, start.attempt.task) for start in starts)
-        jobs = {start.attempt.job: self._jobs[start.attempt.job] for start in starts}
-        others = [effect for effect in effects if not isinstance(effect, RaiseAt | PurgeJob)]
-        return Outcome(effects=others, tasks=tasks, jobs=jobs, chores=chores, restored=restored)
+        jobs = {start.attempt.job: state.jobs[start.attempt.job] for start in starts if start.attempt.job in state.jobs}
+        wanted = ((start.attempt.job, start.attempt.task) for start in starts if start.attempt.job in jobs)
+        return Outcome(
+            effects=[effect for effect in effects if not isinstance(effect, RaiseAt | PurgeJob)],
+            tasks=self._writer.stored_tasks(wanted),
+            jobs=jobs,
+            nodes=nodes,
+            pools={node.pool: state.pools[node.pool] for node in nodes.values()},
+            chores=chores,
+            restored=restored,
+        )
 
     def _purge_part(self) -> None:
         job = self._purges[0]
@@ -368,19 +370,19 @@ class _Worker:
 
     # --- from the store ---
 
-    def load(self) -> None:
+    def load(self) -> State:
         """Build the state from the store, and hand over the effects that follow from it."""
         self._writer.rollback()
         self._chores = []
         self._timers.clear()
         self._purges.clear()
         snapshot = self._writer.load()
-        self._jobs = {job.key: job for job in snapshot.jobs}
         state = self._state = State(_Archive(self._writer, self._flush), ready_window=self._ready_window)
         now = self._clock.now()
         effects = restore(state, snapshot.pools, snapshot.nodes, snapshot.jobs, snapshot.placed, now)
         effects += settle(state, now)
-        self._hand_over((), self._commit(effects, snapshot.nodes))
+        self._hand_over((), self._commit(state, effects, snapshot.nodes))
+        return state
 
     def _reload(self) -> None:
         """As :meth:`load`; where that fails too, the next batch tries again."""

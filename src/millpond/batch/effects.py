@@ -1,0 +1,249 @@
+"""Carries out what the engine orders, after it is committed: nodes by the provider, tasks by the agents.
+
+Every effect may come twice, and any may be lost with the process: what is stored implies it, and the engine orders it
+again (``machine.restore``). What comes of an effect returns as an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from millpond.common.agent_protocol import Assignment, Attempt, DeleteFiles, Welcome
+
+from .agents import Agents, NodeOrders, NodeTokens
+from .engine.messages import (
+    Effect,
+    ForgetTask,
+    NodeEnded,
+    NodeNotGranted,
+    NodeReleased,
+    ReleaseNode,
+    RequestNode,
+    StartTask,
+    StopTask,
+    SyncNode,
+)
+from .model.job import Job
+from .model.pool import Node, Pool
+from .providers.base import NodeRequest, NotGranted, Observation, Provider
+from .runtime import Outcome, Runtime
+
+_log = logging.getLogger(__name__)
+
+#: How often the provider is asked how its nodes are, in seconds.
+_OBSERVE_S = 5.0
+#: The pause before a node is tried to be released again: the first, doubled each time, and the longest.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+
+
+class Effects:
+    """All methods are for the event loop."""
+
+    def __init__(
+        self, runtime: Runtime, agents: Agents, provider: Provider, tokens: NodeTokens, *, base_url: str
+    ) -> None:
+        self._runtime = runtime
+        self._agents = agents
+        self._provider = provider
+        self._tokens = tokens
+        self._base_url = base_url.rstrip("/")
+        #: Nodes that the provider has granted, with the boot that it was asked for: the ones to observe.
+        self._granted: dict[str, int] = {}
+        #: The latest request or release of each node; the next one waits for it.
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._observers: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    def start(self) -> None:
+        self._is_open = True
+        self._observe_soon(self._observe_often())
+
+    async def stop(self) -> None:
+        """Do nothing more. What is under way is left undone, and is ordered again by the next process."""
+        self._is_open = False
+        running = [*self._operations.values(), *self._observers]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def carry_out(self, outcome: Outcome) -> None:
+        """Set the effects of a committed batch going."""
+        if not self._is_open:
+            return
+        if outcome.restored is not None:
+            self._take_over(outcome.restored, outcome.effects)
+        drafts: defaultdict[str, NodeOrders] = defaultdict(NodeOrders)
+        welcomes: dict[str, Welcome] = {}
+        environments = {key: _environment(job) for key, job in outcome.jobs.items()}
+        for effect in outcome.effects:
+            match effect:
+                case StartTask():
+                    _draft_start(drafts[effect.node], effect, outcome, environments)
+                case StopTask():
+                    drafts[effect.node].stop.append(effect.attempt)
+                case ForgetTask():
+                    drafts[effect.node].forget.append(effect.attempt)
+                case SyncNode() if node := outcome.nodes.get(effect.node):
+                    pool = outcome.pools[node.pool]
+                    welcomes[node.key] = self._welcome(node, pool)
+                    draft = drafts[node.key] = NodeOrders(task_slots=pool.task_slots_per_node)
+                    draft.forget += effect.forget
+                    for start in effect.start:
+                        _draft_start(draft, start, outcome, environments)
+                case RequestNode():
+                    self._agents.dismiss(effect.node.key, before_boot=effect.node.boot)
+                    self._operate(effect.node.key, partial(self._request, effect.node, outcome.pools[effect.node.pool]))
+                case ReleaseNode():
+                    self._agents.dismiss(effect.node)
+                    self._granted.pop(effect.node, None)
+                    self._operate(effect.node, partial(self._release, effect.node))
+        for key, chores in outcome.chores.items():
+            drafts[key].delete += [
+                DeleteFiles(chore.id, chore.deletion.job_id, chore.deletion.task_id) for chore in chores
+            ]
+        for key, draft in drafts.items():
+            self._agents.order(key, draft, welcomes.get(key))
+
+    def notice(self, observation: Observation) -> None:
+        """The provider has seen something happen to a node. It is asked again: the news may be of an earlier boot."""
+        if self._is_open:
+            self._observe_soon(self._observe([observation.key]))
+
+    # --- tasks ---
+
+    def _welcome(self, node: Node, pool: Pool) -> Welcome:
+        return Welcome(
+            account_name=pool.account,
+            account_url=f"{self._base_url}/",
+            pool_id=pool.id,
+            node_id=node.id,
+            is_dedicated=node.is_dedicated,
+            pool=msgspec.json.encode(pool.document),
+        )
+
+    # --- nodes ---
+
+    def _take_over(self, nodes: Sequence[Node], effects: Sequence[Effect]) -> None:
+        """Begin with the nodes on record: their agents should connect, and the provider knows whether they can.
+
+        Those that are about to be requested or released are not in doubt.
+        """
+        asked = {effect.node.key for effect in effects if isinstance(effect, RequestNode)}
+        released = {effect.node for effect in effects if isinstance(effect, ReleaseNode)}
+        self._agents.reset()
+        self._granted = {node.key: node.boot for node in nodes if node.key not in asked | released}
+        for node, boot in self._granted.items():
+            self._agents.expect(node, boot)
+        self._observe_soon(self._observe(list(self._granted)))
+
+    def _operate(self, node: str, operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a request or release after those before it of the same node."""
+        previous = self._operations.get(node)
+
+        async def in_turn() -> None:
+            if previous is not None:
+                await asyncio.wait([previous])
+            await operation()
+
+        def forget(task: asyncio.Task[None]) -> None:
+            if self._operations.get(node) is task:
+                del self._operations[node]
+
+        task = self._operations[node] = asyncio.create_task(in_turn())
+        task.add_done_callback(forget)
+
+    async def _request(self, node: Node, pool: Pool) -> None:
+        request = NodeRequest(
+            key=node.key,
+            pool_id=pool.id,
+            node_id=node.id,
+            number=node.number,
+            boot=node.boot,
+            vm_size=node.vm_size,
+            token=self._tokens.token(node.key),
+            channel_url=f"{self._base_url.replace('http', 'ws', 1)}/agents/{quote(node.key)}",
+            pool=pool.document,
+        )
+        try:
+            await self._provider.request(request)
+        except NotGranted as refusal:
+            self._refuse(node, refusal)
+        except Exception as failure:
+            _log.exception("The provider failed to start %s", node.key)
+            self._refuse(node, NotGranted("AllocationFailed", f"The node could not be started: {failure}"))
+        else:
+            self._granted[node.key] = node.boot
+            self._agents.expect(node.key, node.boot)
+            await self._observe([node.key])  # it may have ended while it was being started
+
+    def _refuse(self, node: Node, refusal: NotGranted) -> None:
+        self._runtime.post(NodeNotGranted(node=node.key, boot=node.boot, code=refusal.code, message=refusal.message))
+
+    async def _release(self, node: str) -> None:
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._provider.release(node)
+                break
+            except Exception:
+                _log.exception("The provider failed to release %s", node)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+        self._runtime.post(NodeReleased(node=node))
+
+    async def _observe_often(self) -> None:
+        while True:
+            await asyncio.sleep(_OBSERVE_S)
+            await self._observe(list(self._granted))
+
+    async def _observe(self, nodes: Sequence[str]) -> None:
+        """Ask the provider how nodes are; those that have ended are news."""
+        boots = {node: self._granted[node] for node in nodes if node in self._granted}
+        if not boots:
+            return
+        try:
+            observations = await self._provider.observe(list(boots))
+        except Exception:
+            _log.exception("The provider failed to observe its nodes")
+            return
+        for observation in observations:
+            node, boot = observation.key, boots.get(observation.key)
+            if not observation.running and boot is not None and self._granted.get(node) == boot:
+                del self._granted[node]
+                self._runtime.post(NodeEnded(node=node, boot=boot, message=observation.reason))
+
+    def _observe_soon(self, observing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(observing)
+        self._observers.add(task)
+        task.add_done_callback(self._observers.discard)
+
+
+def _draft_start(
+    draft: NodeOrders, start: StartTask, outcome: Outcome, environments: Mapping[str, dict[str, str]]
+) -> None:
+    """Add a start to a node's orders, unless the task has gone on or away in the same batch."""
+    stored = outcome.tasks.get((start.attempt.job, start.attempt.task))
+    if stored is None or stored.task.attempt != start.attempt.attempt:
+        return
+    task = stored.task
+    assignment = Assignment(
+        attempt=Attempt(outcome.jobs[task.job].id, task.id, task.attempt),
+        required_slots=start.required_slots,
+        task=stored.document,
+        max_wall_clock_time=task.max_wall_clock_time,
+        retention_time=task.retention_time,
+        environment=environments[task.job],
+    )
+    draft.start.append((start.attempt, assignment))
+
+
+def _environment(job: Job) -> dict[str, str]:
+    return {setting["name"]: setting.get("value", "") for setting in job.document.get("commonEnvironmentSettings", ())}

@@ -1,0 +1,88 @@
+"""The Batch service put together: which store, which provider, and the order in which its parts start and stop."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL
+
+from millpond.common.clock import Clock, SystemClock
+from millpond.common.config import Settings
+
+from .agents import Agents, NodeFiles, NodeTokens
+from .effects import Effects
+from .providers.base import Observation, Provider
+from .runtime import Runtime
+from .store.base import Reader
+
+
+class BatchService:
+    """What the API stands on: requests go to ``runtime``, reads to ``reader``, the nodes' files to ``files``."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        runtime: Runtime,
+        reader: Reader,
+        agents: Agents,
+        effects: Effects,
+        provider: Provider,
+        tokens: NodeTokens,
+    ) -> None:
+        self.clock = clock
+        self.runtime = runtime
+        self.reader = reader
+        self.agents = agents
+        self.files = NodeFiles(agents)
+        self.provider = provider
+        self.tokens = tokens
+        self._effects = effects
+
+    async def start(self) -> None:
+        """Take up the work where the store says it is."""
+        self._effects.start()
+        await self.runtime.start(self._effects.carry_out)
+
+    async def stop(self, *, release_nodes: bool) -> None:
+        """Stop; ``release_nodes`` ends all nodes with what they run.
+
+        Agents are no longer listened to before that, so that what it does to tasks is not taken for their own doing:
+        the next start finds the nodes gone, has them boot again, and the tasks wait for a new place.
+        """
+        self.agents.close()
+        await self._effects.stop()
+        await self.provider.close(release_all=release_nodes)
+        await self.runtime.stop()
+        self.reader.close()
+
+
+def open_service(settings: Settings, base_url: str, clock: Clock | None = None) -> BatchService:
+    """The service on the settings' data directory, with nodes on this machine; clients and agents reach it at
+    ``base_url``.
+
+    Raises ``OSError`` or ``sqlalchemy.exc.SQLAlchemyError`` where the data cannot be opened.
+    """
+    from .providers.local import LocalProvider
+    from .store.sql import open_store
+
+    directory = settings.data / "batch"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clock = clock or SystemClock()
+    writer, reader = open_store(URL.create("sqlite", database=str(directory / "batch.db")))
+    tokens = NodeTokens(directory / "agent.key")
+    runtime = Runtime(writer, clock, ready_window=settings.ready_window)
+    agents = Agents(runtime, clock, heartbeat_timeout_s=settings.heartbeat_timeout_s)
+
+    def on_end(observation: Observation) -> None:
+        effects.notice(observation)
+
+    provider = LocalProvider(settings, on_end)
+    effects = Effects(runtime, agents, provider, tokens, base_url=base_url)
+    return BatchService(
+        clock=clock,
+        runtime=runtime,
+        reader=reader,
+        agents=agents,
+        effects=effects,
+        provider=provider,
+        tokens=tokens,
+    )
