@@ -62,6 +62,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
     "ResourceNotFound": (404, "The specified resource does not exist."),
     "ServerBusy": (503, "The server is currently unable to receive requests. Please retry your request."),
     "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
+    "UnsupportedProperty": (400, "One of the properties specified in the request body is not supported."),
     "UnsupportedRequestVersion": (
         400,
         "The request is not supported for the specified api version.",

@@ -1,0 +1,62 @@
+"""The Batch service as an ASGI application: its middleware, its routes, its life."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from millpond.common.clock import Clock, SystemClock
+from millpond.common.config import Accounts, Settings
+
+from ..service import open_service
+from .middleware import Answers, ApiVersion, Authentication, call_of, read_body, send_answer
+from .operations import OPERATIONS
+from .routes import Operation, Routes
+
+
+def create_app(settings: Settings, accounts: Accounts, base_url: str, clock: Clock | None = None) -> ASGIApp:
+    """The application that serves clients and agents; the service lives as long as the application does.
+
+    ``base_url`` is where agents and tasks reach the service. Clients may know it by other names: the URLs in
+    answers are made of those that they use.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        service = open_service(settings, base_url)
+        await service.start()
+        try:
+            yield {"service": service}
+        finally:
+            await service.stop()
+
+    return Starlette(
+        routes=[Mount("/", app=_Operations(OPERATIONS))],
+        middleware=[
+            Middleware(Answers, clock=clock or SystemClock()),
+            Middleware(Authentication, accounts=accounts),
+            Middleware(ApiVersion),
+        ],
+        lifespan=lifespan,
+    )
+
+
+class _Operations:
+    """Has the operation that a request is for carried out. Paths are matched as sent, which Starlette does not do."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._routes = Routes(operations)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = call_of(scope)
+        operation = self._routes.find(call)
+        if call.method not in ("GET", "HEAD", "DELETE"):
+            call.body = await read_body(call, receive)
+        answer = await operation.handler(scope["state"]["service"], call)
+        await send_answer(call, answer, send)

@@ -1,0 +1,149 @@
+"""Operations on compute nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+
+from millpond.common.clock import to_iso
+
+from ..engine.messages import NodeRebootRequested
+from ..errors import error
+from ..model.keys import entity_key, node_key
+from ..model.pool import DeallocationOption, Node, NodeError, Pool, StartTaskInfo
+from ..store.base import StoredTask
+from .http import Answer, Call, entity, listing
+from .lists import stored_page
+from .pools import find_pool, pool_url
+from .tasks import execution_info, failure_info
+from .wire import nodes as wire
+from .wire.common import NameValuePair
+from .wire.fields import maybe, maybe_time
+
+if TYPE_CHECKING:
+    from ..service import BatchService
+
+
+async def compute_node_list(service: BatchService, call: Call) -> Answer:
+    pool = find_pool(service, call)
+    page = await stored_page(call, "nodes", lambda query: service.reader.nodes(pool.key, query))
+    contents = await asyncio.to_thread(_contents, service, call, pool, page.items)
+    return listing(call, contents, wire.Node, "nodes", page.next)
+
+
+async def compute_node_get(service: BatchService, call: Call) -> Answer:
+    pool, node = find_node(service, call)
+    [content] = _contents(service, call, pool, [node])
+    return entity(call, content, wire.Node, "nodes")
+
+
+async def compute_node_reboot(service: BatchService, call: Call) -> Answer:
+    request = call.read_optional(wire.NodeReboot)
+    pool = entity_key(call.account, call.params["poolId"])
+    await service.runtime.submit(
+        NodeRebootRequested(
+            pool=pool,
+            node=node_key(pool, call.params["nodeId"]),
+            option=request.node_reboot_option or DeallocationOption.REQUEUE,
+        )
+    )
+    return Answer(202, {"DataServiceId": call.url})
+
+
+# --- what handlers share -----------------------------------------------------------------------------------------
+
+
+def find_node(service: BatchService, call: Call) -> tuple[Pool, Node]:
+    """The node that the path names, and its pool. Raises ``PoolNotFound`` or ``NodeNotFound``."""
+    pool = find_pool(service, call)
+    node = service.reader.node(node_key(pool.key, call.params["nodeId"]))
+    if node is None:
+        raise error("NodeNotFound")
+    return pool, node
+
+
+def _contents(service: BatchService, call: Call, pool: Pool, nodes: list[Node]) -> list[dict[str, Any]]:
+    running = service.reader.running_tasks([node.key for node in nodes])
+    return [_content(service, call, pool, node, running[node.key]) for node in nodes]
+
+
+def _content(service: BatchService, call: Call, pool: Pool, node: Node, running: tuple[int, int]) -> dict[str, Any]:
+    """A node as it is answered with; ``running``: its running tasks, and the slots that they take."""
+    machine = pool.document.get("virtualMachineConfiguration", {})
+    content: dict[str, Any] = {
+        "id": node.id,
+        "url": f"{pool_url(call, pool.id)}/nodes/{node.id}",
+        "state": node.state,
+        "schedulingState": node.scheduling_state,
+        "stateTransitionTime": to_iso(node.state_transition_time),
+        "allocationTime": to_iso(node.allocation_time),
+        "ipAddress": node.ip_address,
+        "ipv6Address": "",
+        "affinityId": f"TVM:{node.id}",
+        "vmSize": node.vm_size,
+        "totalTasksRun": node.total_tasks_run,
+        "totalTasksSucceeded": node.total_tasks_succeeded,
+        "runningTasksCount": running[0],
+        "runningTaskSlotsCount": running[1],
+        "isDedicated": node.is_dedicated,
+        "endpointConfiguration": {"inboundEndpoints": []},
+        "virtualMachineInfo": {"imageReference": machine.get("imageReference", {})},
+    }
+    if node.last_boot_time is not None:
+        content["lastBootTime"] = to_iso(node.last_boot_time)
+    if node.agent_version:
+        content["nodeAgentInfo"] = {
+            "version": node.agent_version,
+            "lastUpdateTime": to_iso(node.last_boot_time or node.allocation_time),
+        }
+    if "startTask" in pool.document:
+        content["startTask"] = pool.document["startTask"]
+    if node.start_task_info is not None:
+        content["startTaskInfo"] = _start_task_info(node.start_task_info)
+    if node.errors:
+        content["errors"] = [_error(problem) for problem in node.errors]
+    recent = [_recent_task(call, stored) for stored in _recent(service, node)]
+    if recent:
+        content["recentTasks"] = recent
+    return content
+
+
+def _start_task_info(info: StartTaskInfo) -> wire.StartTaskInfo:
+    return wire.StartTaskInfo(
+        state=info.state,
+        start_time=to_iso(info.start_time),
+        end_time=maybe_time(info.end_time),
+        exit_code=maybe(info.exit_code),
+        failure_info=UNSET if info.failure is None else failure_info(info.failure),
+        retry_count=info.retry_count,
+        last_retry_time=maybe_time(info.last_retry_time),
+        result=maybe(info.result),
+    )
+
+
+def _error(problem: NodeError) -> wire.NodeError:
+    return wire.NodeError(
+        code=problem.code,
+        message=problem.message,
+        error_details=[NameValuePair(name=name, value=value) for name, value in problem.details],
+    )
+
+
+def _recent(service: BatchService, node: Node) -> list[StoredTask]:
+    """The tasks that ran on the node of late, without those that have been deleted."""
+    found = (service.reader.task(recent.job, recent.task) for recent in node.recent_tasks)
+    return [stored for stored in found if stored is not None]
+
+
+def _recent_task(call: Call, stored: StoredTask) -> wire.RecentTask:
+    task = stored.task
+    job_id = task.job.partition("/")[2]
+    return wire.RecentTask(
+        task_url=f"{call.base_url}/jobs/{job_id}/tasks/{task.id}",
+        job_id=job_id,
+        task_id=task.id,
+        task_state=task.state,
+        execution_info=execution_info(task),
+    )

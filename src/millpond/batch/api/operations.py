@@ -1,0 +1,117 @@
+"""The one table of routes: every operation of the specification, and the versions that have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import error
+from . import account, files, jobs, nodes, pools, tasks
+from .http import Answer, Call
+from .routes import Operation
+
+if TYPE_CHECKING:
+    from ..service import BatchService
+
+
+async def not_implemented(_service: BatchService, _call: Call) -> Answer:
+    """Stands in for every operation that the service does not have yet."""
+    raise error("NotImplemented")
+
+
+_POOL = "/pools/{poolId}"
+_NODE = "/pools/{poolId}/nodes/{nodeId}"
+_JOB = "/jobs/{jobId}"
+_TASK = "/jobs/{jobId}/tasks/{taskId}"
+_CERTIFICATE = "/certificates(thumbprintAlgorithm={thumbprintAlgorithm},thumbprint={thumbprint})"
+_SCHEDULE = "/jobschedules/{jobScheduleId}"
+
+OPERATIONS: tuple[Operation, ...] = (
+    # account
+    Operation("GET", "/nodeagentskus", account.account_list_node_agent_skus, since="2016-02-01", until="2018-12-01"),
+    Operation("GET", "/supportedimages", account.account_list_supported_images, since="2019-06-01"),
+    Operation("GET", "/nodecounts", account.account_list_pool_node_counts, since="2018-03-01"),
+    # pools
+    Operation("POST", "/pools", pools.pool_add),
+    Operation("GET", "/pools", pools.pool_list),
+    Operation("GET", _POOL, pools.pool_get),
+    Operation("HEAD", _POOL, pools.pool_exists),
+    Operation("PATCH", _POOL, pools.pool_patch),
+    Operation("DELETE", _POOL, pools.pool_delete),
+    Operation("POST", f"{_POOL}/updateproperties", pools.pool_update_properties),
+    Operation("POST", f"{_POOL}/resize", pools.pool_resize),
+    Operation("POST", f"{_POOL}/stopresize", pools.pool_stop_resize),
+    Operation("POST", f"{_POOL}/removenodes", pools.pool_remove_nodes),
+    # nodes
+    Operation("GET", f"{_POOL}/nodes", nodes.compute_node_list),
+    Operation("GET", _NODE, nodes.compute_node_get),
+    Operation("POST", f"{_NODE}/reboot", nodes.compute_node_reboot),
+    Operation("GET", f"{_NODE}/files", files.file_list_from_compute_node),
+    Operation("GET", f"{_NODE}/files/{{filePath}}", files.file_get_from_compute_node),
+    Operation("HEAD", f"{_NODE}/files/{{filePath}}", files.file_get_properties_from_compute_node),
+    Operation("DELETE", f"{_NODE}/files/{{filePath}}", files.file_delete_from_compute_node),
+    # jobs
+    Operation("POST", "/jobs", jobs.job_add),
+    Operation("GET", "/jobs", jobs.job_list),
+    Operation("GET", _JOB, jobs.job_get),
+    Operation("PATCH", _JOB, jobs.job_patch),
+    Operation("PUT", _JOB, jobs.job_update),
+    Operation("DELETE", _JOB, jobs.job_delete),
+    Operation("POST", f"{_JOB}/terminate", jobs.job_terminate),
+    Operation("POST", f"{_JOB}/disable", jobs.job_disable),
+    Operation("POST", f"{_JOB}/enable", jobs.job_enable),
+    Operation("GET", f"{_JOB}/taskcounts", jobs.job_get_task_counts, since="2017-06-01"),
+    # tasks
+    Operation("POST", f"{_JOB}/tasks", tasks.task_add),
+    Operation("POST", f"{_JOB}/addtaskcollection", tasks.task_add_collection, since="2016-02-01"),
+    Operation("GET", f"{_JOB}/tasks", tasks.task_list),
+    Operation("GET", _TASK, tasks.task_get),
+    Operation("PUT", _TASK, tasks.task_update),
+    Operation("DELETE", _TASK, tasks.task_delete),
+    Operation("POST", f"{_TASK}/terminate", tasks.task_terminate),
+    Operation("POST", f"{_TASK}/reactivate", tasks.task_reactivate, since="2016-07-01"),
+    Operation("GET", f"{_TASK}/subtasksinfo", tasks.task_list_subtasks),
+    Operation("GET", f"{_TASK}/files", files.file_list_from_task),
+    Operation("GET", f"{_TASK}/files/{{filePath}}", files.file_get_from_task),
+    Operation("HEAD", f"{_TASK}/files/{{filePath}}", files.file_get_properties_from_task),
+    Operation("DELETE", f"{_TASK}/files/{{filePath}}", files.file_delete_from_task),
+    # not yet
+    Operation("GET", "/applications", not_implemented),
+    Operation("GET", "/applications/{applicationId}", not_implemented),
+    Operation("POST", f"{_POOL}/enableautoscale", not_implemented),
+    Operation("POST", f"{_POOL}/disableautoscale", not_implemented),
+    Operation("POST", f"{_POOL}/evaluateautoscale", not_implemented),
+    Operation("POST", f"{_POOL}/upgradeos", not_implemented, until="2018-08-01"),
+    Operation("GET", "/poolusagemetrics", not_implemented),
+    Operation("GET", "/lifetimepoolstats", not_implemented, until="2022-10-01"),
+    Operation("GET", "/lifetimejobstats", not_implemented, until="2022-10-01"),
+    Operation("POST", f"{_NODE}/users", not_implemented),
+    Operation("PUT", f"{_NODE}/users/{{userName}}", not_implemented),
+    Operation("DELETE", f"{_NODE}/users/{{userName}}", not_implemented),
+    Operation("POST", f"{_NODE}/reimage", not_implemented),
+    Operation("POST", f"{_NODE}/start", not_implemented, since="2024-07-01"),
+    Operation("POST", f"{_NODE}/deallocate", not_implemented, since="2024-07-01"),
+    Operation("POST", f"{_NODE}/disablescheduling", not_implemented),
+    Operation("POST", f"{_NODE}/enablescheduling", not_implemented),
+    Operation("GET", f"{_NODE}/remoteloginsettings", not_implemented),
+    Operation("GET", f"{_NODE}/rdp", not_implemented, until="2024-02-01"),
+    Operation("POST", f"{_NODE}/uploadbatchservicelogs", not_implemented, since="2018-03-01"),
+    Operation("GET", f"{_NODE}/extensions", not_implemented, since="2021-06-01"),
+    Operation("GET", f"{_NODE}/extensions/{{extensionName}}", not_implemented, since="2021-06-01"),
+    Operation("GET", f"{_JOB}/jobpreparationandreleasetaskstatus", not_implemented),
+    Operation("POST", "/jobschedules", not_implemented),
+    Operation("GET", "/jobschedules", not_implemented),
+    Operation("GET", _SCHEDULE, not_implemented),
+    Operation("HEAD", _SCHEDULE, not_implemented),
+    Operation("PATCH", _SCHEDULE, not_implemented),
+    Operation("PUT", _SCHEDULE, not_implemented),
+    Operation("DELETE", _SCHEDULE, not_implemented),
+    Operation("POST", f"{_SCHEDULE}/disable", not_implemented),
+    Operation("POST", f"{_SCHEDULE}/enable", not_implemented),
+    Operation("POST", f"{_SCHEDULE}/terminate", not_implemented),
+    Operation("GET", f"{_SCHEDULE}/jobs", not_implemented),
+    Operation("GET", "/certificates", not_implemented, until="2024-02-01"),
+    Operation("POST", "/certificates", not_implemented, until="2024-02-01"),
+    Operation("GET", _CERTIFICATE, not_implemented, until="2024-02-01"),
+    Operation("DELETE", _CERTIFICATE, not_implemented, until="2024-02-01"),
+    Operation("POST", f"{_CERTIFICATE}/canceldelete", not_implemented, until="2024-02-01"),
+)

@@ -1,0 +1,120 @@
+"""What the service does not do yet: the members of requests that it refuses.
+
+A member is refused where taking it would quietly not have its effect. What only describes a machine in a cloud
+(disks, virtual networks, placement, upgrades of the operating system) is taken, kept and answered with: the nodes
+are what this machine is.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET
+
+from ..errors import error
+from .wire import common, jobs, pools, tasks
+from .wire.fields import Model, wire_name
+from .wire.shape import members
+
+#: By model, the members that are refused where they say anything, and why.
+REFUSED: dict[type[Model], dict[str, str]] = {
+    pools.PoolSpecification: {
+        "enable_auto_scale": "Pools do not scale by themselves yet; specify targetDedicatedNodes.",
+        "auto_scale_formula": "Pools do not scale by themselves yet; specify targetDedicatedNodes.",
+        "application_package_references": "Application packages are not supported yet.",
+        "application_licenses": "There are no application licenses.",
+        "certificate_references": "Certificates are not supported yet.",
+        "cloud_service_configuration": "Nodes run Linux; specify virtualMachineConfiguration.",
+        "mount_configuration": "File systems cannot be mounted yet.",
+    },
+    pools.PoolPatch: {
+        "application_package_references": "Application packages are not supported yet.",
+        "certificate_references": "Certificates are not supported yet.",
+        "mount_configuration": "File systems cannot be mounted yet.",
+    },
+    pools.PoolReplace: {
+        "application_package_references": "Application packages are not supported yet.",
+        "certificate_references": "Certificates are not supported yet.",
+    },
+    pools.VirtualMachineConfiguration: {
+        "container_configuration": "Containers are not supported yet.",
+        "extensions": "Extensions of virtual machines are not supported.",
+        "windows_configuration": "Nodes run Linux.",
+    },
+    pools.NetworkConfiguration: {
+        "endpoint_configuration": "Ports are not mapped yet; a node's own address can be reached from this machine.",
+    },
+    common.Process: {
+        "container_settings": "Containers are not supported yet.",
+    },
+    common.ResourceFile: {
+        "auto_storage_container_name": "No storage account is linked to the Batch account.",
+        "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
+    },
+    common.OutputContainer: {
+        "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
+    },
+    jobs.JobSpecification: {
+        "job_manager_task": "Job manager tasks are not supported yet.",
+        "job_preparation_task": "Job preparation tasks are not supported yet.",
+        "job_release_task": "Job release tasks are not supported yet.",
+        "allow_task_preemption": "Tasks are never preempted.",
+    },
+    jobs.JobChange: {
+        "allow_task_preemption": "Tasks are never preempted.",
+    },
+    jobs.PoolInfo: {
+        "auto_pool_specification": "Jobs cannot make their own pools yet; specify poolId.",
+    },
+    tasks.TaskSpecification: {
+        "depends_on": "Task dependencies are not supported yet.",
+        "multi_instance_settings": "Multi-instance tasks are not supported yet.",
+        "exit_conditions": "Exit conditions are not supported yet.",
+        "application_package_references": "Application packages are not supported yet.",
+        "authentication_token_settings": "Property authenticationTokenSettings is not enabled.",
+    },
+}
+
+
+class _Plan(NamedTuple):
+    """What is to be looked at in a model: refused members with their reasons, and members that hold more models."""
+
+    refused: tuple[tuple[str, str], ...]
+    nested: tuple[str, ...]
+
+
+@functools.cache
+def _plan(model: type[Model]) -> _Plan:
+    refused = {
+        name: reason for base, names in REFUSED.items() if issubclass(model, base) for name, reason in names.items()
+    }
+    known = members(model)
+    nested = [
+        field.name
+        for field in msgspec.structs.fields(model)
+        if (inner := known[field.encode_name].model) is not None and field.name not in refused and any(_plan(inner))
+    ]
+    return _Plan(tuple(refused.items()), tuple(nested))
+
+
+def refuse_unbuilt(value: Model, path: str = "") -> None:
+    """Raises ``UnsupportedProperty`` naming the first member that says something and has no effect yet.
+
+    ``False`` and empty lists say nothing.
+    """
+    plan = _plan(type(value))
+    for name, reason in plan.refused:
+        item = getattr(value, name)
+        if item is not UNSET and item is not False and item != []:
+            raise error("UnsupportedProperty", ("PropertyName", path + wire_name(name)), ("Reason", reason))
+    for name in plan.nested:
+        item = getattr(value, name)
+        if item is UNSET:
+            continue
+        if isinstance(item, list):
+            for index, part in enumerate(item):
+                refuse_unbuilt(part, f"{path}{wire_name(name)}[{index}].")
+        else:
+            refuse_unbuilt(item, f"{path}{wire_name(name)}.")

@@ -1,0 +1,113 @@
+"""What the members of models are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, UnsetType
+
+from millpond.common.clock import to_iso
+
+T = TypeVar("T")
+
+#: A member that may be absent; what is absent is not on the wire at all.
+Maybe: TypeAlias = T | UnsetType
+
+
+class Since(NamedTuple):
+    """The first API version whose answers have the member."""
+
+    date: str
+
+
+class Until(NamedTuple):
+    """The last API version whose answers have the member."""
+
+    date: str
+
+
+class Secret(NamedTuple):
+    """The member is taken, and never answered with."""
+
+
+class PropertyError(ValueError):
+    """A rule about members is broken that their types cannot express. ``name`` is the culprit within its model."""
+
+    def __init__(self, name: str, reason: str, code: str = "InvalidPropertyValue") -> None:
+        super().__init__(reason)
+        self.name = name
+        self.reason = reason
+        self.code = code
+
+
+#: Names that the wire spells with more capitals than the rule gives them.
+_SPELLINGS = {
+    "automatic_os_upgrade_policy": "automaticOSUpgradePolicy",
+    "current_os_version": "currentOSVersion",
+    "disk_size_gb": "diskSizeGB",
+    "dynamic_vnet_assignment_scope": "dynamicVNetAssignmentScope",
+    "enable_automatic_os_upgrade": "enableAutomaticOSUpgrade",
+    "ephemeral_os_disk_settings": "ephemeralOSDiskSettings",
+    "in_vm_access_control_profile_reference_id": "inVMAccessControlProfileReferenceId",
+    "inbound_nat_pools": "inboundNATPools",
+    "node_agent_sku_id": "nodeAgentSKUId",
+    "public_fqdn": "publicFQDN",
+    "public_ip_address": "publicIPAddress",
+    "public_ip_address_configuration": "publicIPAddressConfiguration",
+    "skip_withdraw_from_vnet": "skipWithdrawFromVNet",
+    "upgrading_os": "upgradingOS",
+}
+
+
+def wire_name(name: str) -> str:
+    """The wire's spelling of a member: ``task_slots_per_node`` is ``taskSlotsPerNode``."""
+    first, *rest = name.split("_")
+    return _SPELLINGS.get(name) or first + "".join(part.capitalize() for part in rest)
+
+
+class Model(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=wire_name):
+    """What every model is: wire names, and no members but its own."""
+
+
+_ID = r"\A[A-Za-z0-9_-]{1,64}\Z"
+_DURATION = r"\AP(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d{1,9})?S)?)?(?<![PT])\Z"
+_NO_NUL = r"\A[^\0]*\Z"
+_VARIABLE = r"\A[^=\0]+\Z"
+_OCTAL = r"\A[0-7]{1,5}\Z"
+
+#: What a value that does not match one of the patterns is told.
+PATTERN_REASONS = {
+    _ID: "An id has 1 to 64 characters of A-Z, a-z, 0-9, hyphen and underscore.",
+    _DURATION: "The value is not an ISO 8601 duration, or is negative.",
+    _NO_NUL: "The value contains a NUL character.",
+    _VARIABLE: "The name is empty or contains '=' or a NUL character.",
+    _OCTAL: "The mode is not an octal number.",
+}
+
+Id = Annotated[str, Meta(pattern=_ID)]
+Duration = Annotated[str, Meta(pattern=_DURATION)]
+CommandLine = Annotated[str, Meta(pattern=_NO_NUL)]
+Text = Annotated[str, Meta(pattern=_NO_NUL)]
+VariableName = Annotated[str, Meta(pattern=_VARIABLE)]
+FileMode = Annotated[str, Meta(pattern=_OCTAL)]
+NonEmpty = Annotated[str, Meta(min_length=1)]
+DisplayName = Annotated[str, Meta(max_length=1024)]
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+#: -1: without limit.
+RetryCount = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+Natural = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+#: A moment, as text in ISO 8601.
+Moment = str
+#: A part that this version of the service neither reads nor makes.
+Opaque = dict[str, Any]
+
+
+def maybe(value: T | None) -> T | UnsetType:
+    """A member's value, absent where there is none."""
+    return msgspec.UNSET if value is None else value
+
+
+def maybe_time(moment: int | None) -> str | UnsetType:
+    """A moment as the wire has it, absent where there is none."""
+    return msgspec.UNSET if moment is None else to_iso(moment)

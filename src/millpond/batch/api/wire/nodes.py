@@ -1,0 +1,139 @@
+"""Models of compute nodes, of their counts, and of files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET
+
+from ...model.pool import DeallocationOption, NodeState, SchedulingState, StartTaskState
+from ...model.task import TaskResult, TaskState
+from .common import ContainerInfo, FailureInfo, NameValuePair
+from .fields import Maybe, Model, Moment, Since, Until
+from .pools import CertificateReference, ImageReference, StartTask
+from .tasks import TaskExecutionInfo
+
+
+class NodeReboot(Model, kw_only=True):
+    node_reboot_option: Maybe[DeallocationOption] = UNSET
+
+
+class NodeError(Model, kw_only=True):
+    code: Maybe[str] = UNSET
+    message: Maybe[str] = UNSET
+    error_details: Maybe[list[NameValuePair]] = UNSET
+
+
+class InboundEndpoint(Model, kw_only=True):
+    name: str
+    protocol: Literal["tcp", "udp"]
+    public_ip_address: str
+    public_fqdn: str
+    frontend_port: int
+    backend_port: int
+
+
+class NodeEndpointConfiguration(Model, kw_only=True):
+    inbound_endpoints: list[InboundEndpoint]
+
+
+class NodeAgentInfo(Model, kw_only=True):
+    version: str
+    last_update_time: Moment
+
+
+class VirtualMachineInfo(Model, kw_only=True):
+    image_reference: Maybe[ImageReference] = UNSET
+    scale_set_vm_resource_id: Annotated[Maybe[str], Since("2023-11-01")] = UNSET
+
+
+class StartTaskInfo(Model, kw_only=True):
+    state: StartTaskState
+    start_time: Moment
+    end_time: Maybe[Moment] = UNSET
+    exit_code: Maybe[int] = UNSET
+    container_info: Annotated[Maybe[ContainerInfo], Since("2017-09-01")] = UNSET
+    failure_info: Annotated[Maybe[FailureInfo], Since("2017-05-01")] = UNSET
+    retry_count: int
+    last_retry_time: Maybe[Moment] = UNSET
+    result: Annotated[Maybe[TaskResult], Since("2017-05-01")] = UNSET
+
+
+class RecentTask(Model, kw_only=True):
+    task_url: Maybe[str] = UNSET
+    job_id: Maybe[str] = UNSET
+    task_id: Maybe[str] = UNSET
+    subtask_id: Maybe[int] = UNSET
+    task_state: TaskState
+    execution_info: Maybe[TaskExecutionInfo] = UNSET
+
+
+class Node(Model, kw_only=True):
+    id: str
+    url: str
+    state: NodeState
+    scheduling_state: Maybe[SchedulingState] = UNSET
+    state_transition_time: Moment
+    last_boot_time: Maybe[Moment] = UNSET
+    allocation_time: Moment
+    ip_address: str
+    ipv6_address: Annotated[str, Since("2025-06-01")]
+    affinity_id: str
+    vm_size: str
+    total_tasks_run: int
+    running_tasks_count: Annotated[Maybe[int], Since("2016-02-01")] = UNSET
+    running_task_slots_count: Annotated[Maybe[int], Since("2020-09-01")] = UNSET
+    total_tasks_succeeded: Annotated[Maybe[int], Since("2016-02-01")] = UNSET
+    recent_tasks: Maybe[list[RecentTask]] = UNSET
+    start_task: Maybe[StartTask] = UNSET
+    start_task_info: Maybe[StartTaskInfo] = UNSET
+    certificate_references: Annotated[Maybe[list[CertificateReference]], Until("2024-02-01")] = UNSET
+    errors: Maybe[list[NodeError]] = UNSET
+    is_dedicated: Annotated[Maybe[bool], Since("2017-05-01")] = UNSET
+    endpoint_configuration: Annotated[Maybe[NodeEndpointConfiguration], Since("2017-06-01")] = UNSET
+    node_agent_info: Annotated[Maybe[NodeAgentInfo], Since("2018-08-01")] = UNSET
+    virtual_machine_info: Annotated[Maybe[VirtualMachineInfo], Since("2021-06-01")] = UNSET
+
+
+class NodeCounts(Model, kw_only=True):
+    """How many nodes are in each state; spelled as properties, unlike the states."""
+
+    creating: int = 0
+    idle: int = 0
+    leaving_pool: int = 0
+    offline: int = 0
+    preempted: int = 0
+    rebooting: int = 0
+    reimaging: int = 0
+    running: int = 0
+    starting: int = 0
+    start_task_failed: int = 0
+    unknown: int = 0
+    unusable: int = 0
+    waiting_for_start_task: int = 0
+    upgrading_os: Annotated[int, Since("2024-02-01")] = 0
+    deallocated: Annotated[int, Since("2025-06-01")] = 0
+    deallocating: Annotated[int, Since("2025-06-01")] = 0
+    total: int = 0
+
+
+class PoolNodeCounts(Model, kw_only=True):
+    pool_id: str
+    dedicated: Maybe[NodeCounts] = UNSET
+    low_priority: Maybe[NodeCounts] = UNSET
+
+
+class FileProperties(Model, kw_only=True):
+    creation_time: Maybe[Moment] = UNSET
+    last_modified: Moment
+    #: A 64-bit number, and those are text on the wire.
+    content_length: str
+    content_type: Maybe[str] = UNSET
+    file_mode: Annotated[Maybe[str], Since("2016-02-01")] = UNSET
+
+
+class NodeFile(Model, kw_only=True):
+    name: Maybe[str] = UNSET
+    url: Maybe[str] = UNSET
+    is_directory: Maybe[bool] = UNSET
+    properties: Maybe[FileProperties] = UNSET
