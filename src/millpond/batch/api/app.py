@@ -8,13 +8,15 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from millpond.common.clock import Clock, SystemClock
 from millpond.common.config import Accounts, Settings
 
 from ..service import open_service
+from .agents import agent_channel
 from .middleware import Answers, ApiVersion, Authentication, call_of, read_body, send_answer
 from .operations import OPERATIONS
 from .routes import Operation, Routes
@@ -37,7 +39,10 @@ def create_app(settings: Settings, accounts: Accounts, base_url: str, clock: Clo
             await service.stop()
 
     return Starlette(
-        routes=[Mount("/", app=_Operations(OPERATIONS))],
+        routes=[
+            WebSocketRoute("/agents/{node:path}", _agents),
+            Mount("/", app=_Operations(OPERATIONS)),
+        ],
         middleware=[
             Middleware(Answers, clock=clock or SystemClock()),
             Middleware(Authentication, accounts=accounts),
@@ -45,6 +50,10 @@ def create_app(settings: Settings, accounts: Accounts, base_url: str, clock: Clo
         ],
         lifespan=lifespan,
     )
+
+
+async def _agents(websocket: WebSocket) -> None:
+    await agent_channel(websocket.scope["state"]["service"], websocket, websocket.path_params["node"])
 
 
 class _Operations:

@@ -13,8 +13,8 @@ from ..engine.messages import NodeRebootRequested
 from ..errors import error
 from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, Node, NodeError, Pool, StartTaskInfo
-from ..store.base import StoredTask
 from .http import Answer, Call, entity, listing
+from .jobs import job_url
 from .lists import stored_page
 from .pools import find_pool, pool_url
 from .tasks import execution_info, failure_info
@@ -104,7 +104,7 @@ def _content(service: BatchService, call: Call, pool: Pool, node: Node, running:
         content["startTaskInfo"] = _start_task_info(node.start_task_info)
     if node.errors:
         content["errors"] = [_error(problem) for problem in node.errors]
-    recent = [_recent_task(call, stored) for stored in _recent(service, node)]
+    recent = _recent_tasks(service, call, node)
     if recent:
         content["recentTasks"] = recent
     return content
@@ -131,19 +131,22 @@ def _error(problem: NodeError) -> wire.NodeError:
     )
 
 
-def _recent(service: BatchService, node: Node) -> list[StoredTask]:
+def _recent_tasks(service: BatchService, call: Call, node: Node) -> list[wire.RecentTask]:
     """The tasks that ran on the node of late, without those that have been deleted."""
-    found = (service.reader.task(recent.job, recent.task) for recent in node.recent_tasks)
-    return [stored for stored in found if stored is not None]
-
-
-def _recent_task(call: Call, stored: StoredTask) -> wire.RecentTask:
-    task = stored.task
-    job_id = task.job.partition("/")[2]
-    return wire.RecentTask(
-        task_url=f"{call.base_url}/jobs/{job_id}/tasks/{task.id}",
-        job_id=job_id,
-        task_id=task.id,
-        task_state=task.state,
-        execution_info=execution_info(task),
-    )
+    reader = service.reader
+    jobs = {key: reader.job(key) for key in {recent.job for recent in node.recent_tasks}}
+    found = []
+    for recent in node.recent_tasks:
+        job, stored = jobs[recent.job], reader.task(recent.job, recent.task)
+        if job is None or stored is None:
+            continue
+        found.append(
+            wire.RecentTask(
+                task_url=f"{job_url(call, job.id)}/tasks/{stored.task.id}",
+                job_id=job.id,
+                task_id=stored.task.id,
+                task_state=stored.task.state,
+                execution_info=execution_info(stored.task),
+            )
+        )
+    return found
