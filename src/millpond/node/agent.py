@@ -1,0 +1,330 @@
+"""The agent: one loop that listens to the channel, watches processes and carries out what the machine decides.
+
+Everything that can be done at once is done in the loop; what waits for a disk or a network (downloads, file
+requests, removing directories) is done by a few threads, whose results come back to the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from millpond import __version__
+from millpond.common.agent_launch import AgentLaunch
+from millpond.common.agent_protocol import (
+    PROTOCOL_VERSION,
+    Assignment,
+    DeleteFiles,
+    Ended,
+    FileReply,
+    FileRequest,
+    Hello,
+    Orders,
+    Report,
+    Reports,
+    ToAgent,
+    Trouble,
+    Welcome,
+    task_directory,
+)
+from millpond.common.clock import SECOND, SystemClock
+
+from .channel import Channel
+from .documents import PoolDocument, decode_pool, decode_task
+from .failures import launch_failed
+from .files import FileService
+from .loop import Loop
+from .machine import Instruction, Kill, Launch, Machine, Tell
+from .retention import Retention
+from .runner import Outcome, Run, Runner
+from .start_task import StartTask
+from .users import Users
+from .workdir import WorkDirectory
+
+log = logging.getLogger(__name__)
+
+#: Reports wait this long for others to go with them while the node is busy.
+_GATHER_S = 0.001
+#: Parts of files that may be on their way to the channel at a time.
+_FILE_PARTS = 4
+
+
+class Agent:
+    """One node's agent. ``can_switch_users``: it is root in a sandbox of its own, and may make users there."""
+
+    def __init__(self, launch: AgentLaunch, root: Path, *, can_switch_users: bool) -> None:
+        self._launch = launch
+        self._clock = SystemClock()
+        self._loop = Loop()
+        self._channel = Channel(launch.channel_url, launch.token)
+        self._hellos = 0
+        self._machine = Machine()
+        self._work = WorkDirectory(root)
+        self._users = Users(can_switch=can_switch_users)
+        self._runner = Runner(self._loop, self._work, self._users)
+        self._files = FileService(root)
+        self._file_room = threading.Semaphore(_FILE_PARTS)
+        self._file_parts_sent = 0
+        self._retention = Retention(root / "volatile" / "retention")
+        self._pool: PoolDocument | None = None
+        self._start_task: StartTask | None = None
+        self._trouble: Trouble | None = None
+        self._instructions: deque[Instruction] = deque()
+        self._is_following = False
+        self._reports: list[Report] = []
+        self._reported_at = 0.0
+
+    def prepare(self) -> None:
+        """Make the node's directories. Raises ``OSError``."""
+        self._work.prepare()
+        self._retention.restore()
+
+    def run(self) -> None:
+        """Work until the process is ended from outside, or the service has no use for the node any more."""
+        while not self._channel.is_dismissed:
+            due = min(self._channel.tend(), self._due_in_s())
+            self._greet()
+            file = self._channel.socket.fileno() if self._channel.socket else -1
+            self._loop.watch(file, writable=self._channel.wants_to_write)
+            children, events = self._loop.wait(due)
+            self._runner.tend(children=children)
+            if events:
+                for message in self._channel.ready(events):
+                    self._greet()
+                    self._take(message)
+            self._tend()
+            self._send_reports()
+
+    def _due_in_s(self) -> float:
+        due = self._runner.due_in_s
+        if self._start_task:
+            due = min(due, self._start_task.due_in_s)
+        if self._retention.due is not None:
+            due = min(due, (self._retention.due - self._clock.now()) / SECOND)
+        if self._reports:
+            due = min(due, _GATHER_S)
+        return due
+
+    def _tend(self) -> None:
+        if self._start_task:
+            self._start_task.tend()
+        due = self._retention.due
+        if due is not None and due <= self._clock.now():
+            self._clean_up()
+        if self._file_parts_sent and not self._channel.is_congested:
+            self._file_room.release(self._file_parts_sent)
+            self._file_parts_sent = 0
+
+    # --- the channel
+
+    def _greet(self) -> None:
+        """Say hello where the channel is a new one."""
+        if not self._channel.is_open or self._hellos == self._channel.generation:
+            return
+        self._hellos = self._channel.generation
+        self._reports.clear()  # what they say is in the hello, or told again after the full orders
+        self._channel.send(
+            Hello(
+                protocol=PROTOCOL_VERSION,
+                agent_version=__version__,
+                boot=self._launch.boot,
+                ip_address=self._launch.ip_address,
+                start_task=self._start_task.report if self._start_task else None,
+                holding=self._machine.holding,
+            )
+        )
+        if self._trouble:
+            self._reports.append(self._trouble)
+
+    def _take(self, message: ToAgent) -> None:
+        if isinstance(message, Orders):
+            self._follow(self._machine.on_orders(message, self._clock.now()))
+        elif isinstance(message, FileRequest):
+            generation = self._channel.generation
+            self._loop.in_thread("files", 2, partial(self._answer, message, generation), lambda _: None)
+        elif isinstance(message, Welcome):
+            self._boot(message)
+
+    def _tell(self, report: Report) -> None:
+        self._reports.append(report)
+
+    def _send_reports(self) -> None:
+        """Send what there is to report; while there is more to come, at most once in a while."""
+        if not self._reports:
+            return
+        now = time.monotonic()
+        if now - self._reported_at < _GATHER_S and self._machine.is_busy:
+            return
+        self._reported_at = now
+        self._channel.send(Reports(self._reports))
+        self._reports = []
+
+    # --- tasks
+
+    def _boot(self, welcome: Welcome) -> None:
+        """Learn of the node's pool; the first time after a boot, make its users and run its start task."""
+        self._work.welcome(welcome)
+        if self._pool is not None:
+            return
+        try:
+            self._pool = decode_pool(welcome.pool)
+            self._runner.has_containers = self._pool.has_containers
+            self._users.prepare(self._pool.user_accounts or [])
+        except (OSError, msgspec.MsgspecError) as error:
+            log.exception("the node cannot be prepared")
+            self._pool = self._pool or PoolDocument()
+            self._trouble = Trouble(
+                "NodePreparationError", "The node could not be prepared", (("Message", str(error)),)
+            )
+            self._tell(self._trouble)
+            return
+        if self._pool.start_task:
+            self._start_task = StartTask(
+                self._pool.start_task, self._work.startup, self._runner, self._clock, self._tell
+            )
+            self._start_task.begin()
+
+    def _follow(self, instructions: list[Instruction]) -> None:
+        """Carry instructions out. What they lead to at once is done after them, not within them."""
+        self._instructions += instructions
+        if self._is_following:
+            return
+        self._is_following = True
+        while self._instructions:
+            instruction = self._instructions.popleft()
+            if isinstance(instruction, Tell):
+                self._tell(instruction.report)
+            elif isinstance(instruction, Launch):
+                self._launch_attempt(instruction.assignment)
+            elif isinstance(instruction, Kill):
+                self._runner.stop(self._work.directory_of(instruction.attempt))
+            else:
+                self._delete(instruction.chore)
+        self._is_following = False
+
+    def _launch_attempt(self, assignment: Assignment) -> None:
+        started = self._clock.now()
+        on_end = partial(self._attempt_ended, assignment, started)
+        try:
+            document = decode_task(assignment.task)
+        except msgspec.MsgspecError as error:
+            on_end(Outcome(None, launch_failed(str(error))))
+            return
+        self._runner.start(
+            Run(
+                self._work.directory_of(assignment.attempt),
+                document,
+                assignment.max_wall_clock_time,
+                on_end,
+                assignment.attempt,
+                assignment.environment,
+            )
+        )
+
+    def _attempt_ended(self, assignment: Assignment, started: int, outcome: Outcome) -> None:
+        now = self._clock.now()
+        attempt, failure = assignment.attempt, outcome.failure
+        may_retry = failure is not None and failure.code == "FailureExitCode"
+        try:
+            self._retention.note(task_directory(attempt.job_id, attempt.task_id), now, assignment.retention_time)
+        except OSError as error:
+            log.error("the end of %s/%s is not on record: %s", attempt.job_id, attempt.task_id, error)
+        ended = Ended(attempt, started, now, outcome.exit_code, failure, may_retry)
+        self._follow(self._machine.on_ended(ended, now))
+
+    # --- files
+
+    def _delete(self, chore: DeleteFiles) -> None:
+        """Take a task's or a job's files out of sight at once, and off the disk in a while."""
+        try:
+            self._work.discard(self._work.path(task_directory(chore.job_id, chore.task_id)))
+        except OSError as error:
+            log.error("cannot remove the files of %s/%s: %s", chore.job_id, chore.task_id, error)
+        self._empty_trash()
+        self._follow(self._machine.on_deleted(chore.chore, self._clock.now()))
+
+    def _clean_up(self) -> None:
+        """Remove directories whose retention time is over, unless a later run uses them."""
+        for relative, ended in self._retention.take(self._clock.now()):
+            directory = self._work.path(relative)
+            if not self._runner.is_running(directory) and not self._work.is_newer(directory, ended):
+                self._work.discard(directory)
+        self._empty_trash()
+
+    def _empty_trash(self) -> None:
+        self._loop.in_thread("trash", 1, self._work.empty_trash, lambda _: None)
+
+    def _answer(self, request: FileRequest, generation: int) -> None:
+        """Answer a file request, no faster than the channel takes it. In a thread."""
+        for reply in self._files.answer(request):
+            self._file_room.acquire()
+            self._loop.post(partial(self._send_file, reply, generation))
+
+    def _send_file(self, reply: FileReply, generation: int) -> None:
+        self._file_parts_sent += 1  # there is room again when the channel has taken it
+        if generation == self._channel.generation:
+            self._channel.send(reply)
+
+
+def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
+    """Be the agent of a node, in this process; ``ready`` is called when it is set up.
+
+    Returns when the service has no use for the node any more. Raises ``OSError`` where it cannot be set up.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.setswitchinterval(0.0005)  # threads that work through big files must not keep the loop waiting
+    directory = Path(launch.directory)
+    is_sandboxed = launch.isolation == "sandbox"
+    if is_sandboxed:
+        from . import linux, sandbox
+
+        sandbox.enter(directory, [Path(path) for path in launch.hidden], _hostname(launch.node_id), launch.ip_address)
+        root = sandbox.ROOT
+        if os.geteuid() == 0:
+            linux.set_thread_groups([])
+        linux.bound_task_capabilities()
+        linux.set_undumpable()
+        if launch.is_trial:
+            ready()
+            os._exit(0)
+    else:
+        root = directory / "root"
+        if sys.platform == "linux":
+            from . import linux
+
+            linux.set_child_subreaper()
+    agent = Agent(launch, root, can_switch_users=is_sandboxed and os.geteuid() == 0)
+    agent.prepare()
+    ready()
+    agent.run()
+    log.info("the service has no use for this node any more")
+
+
+def _hostname(node_id: str) -> str:
+    """A short name that is a host's: ``tvmps_0123456789ab…_d`` becomes ``tvmps-0123456789ab``."""
+    prefix, _, rest = node_id.partition("_")
+    return re.sub(r"[^A-Za-z0-9-]+", "-", f"{prefix}-{rest[:12]}" if rest else prefix)[:63].strip("-") or "node"
+
+
+def main() -> None:
+    """Run one agent in this process, without a sandbox; its :class:`AgentLaunch` comes from standard input (JSON)."""
+    launch = msgspec.json.decode(sys.stdin.buffer.read(), type=AgentLaunch)
+    Path(launch.directory).mkdir(parents=True, exist_ok=True)
+    run(launch, ready=lambda: log.info("ready"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Command lines: split without a shell, and the program found as the service finds it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+
+_SPECIAL = frozenset("\"'\\")
+
+
+def split(command_line: str) -> list[str]:
+    """Words of a command line: quotes group, a backslash takes the next character as it is, nothing else is special.
+
+    Raises ``ValueError`` where a quotation does not end.
+    """
+    if _SPECIAL.isdisjoint(command_line):
+        return command_line.split()
+    return shlex.split(command_line)
+
+
+def candidates(program: str, path: str, working_directory: str) -> list[str]:
+    """Files that ``program`` may mean, best first: along ``path``, or relative to the working directory.
+
+    Only files that exist and that somebody may execute are named.
+    """
+    if "/" in program:
+        places = [os.path.join(working_directory, program)]  # noqa: PTH118 - keeps './x' as it is
+    else:
+        places = [f"{directory or working_directory}/{program}" for directory in path.split(":")]
+    return [place for place in places if _is_program(place)]
+
+
+def _is_program(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - called for every task
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) and bool(mode & 0o111)

@@ -1,0 +1,82 @@
+"""The parts of tasks' and pools' documents that their nodes read, in the newest API version's form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class AutoUser(msgspec.Struct, frozen=True, rename="camel"):
+    scope: str | None = None
+    elevation_level: str | None = None
+
+
+class UserIdentity(msgspec.Struct, frozen=True, rename="camel"):
+    """A name, or an auto-user."""
+
+    username: str | None = None
+    auto_user: AutoUser | None = None
+
+
+class LinuxUserConfiguration(msgspec.Struct, frozen=True):
+    uid: int | None = None
+    gid: int | None = None
+
+
+class UserAccount(msgspec.Struct, frozen=True, rename="camel"):
+    """One of a pool's ``userAccounts``; passwords are of no use here and not read."""
+
+    name: str
+    elevation_level: str | None = None
+    linux_user_configuration: LinuxUserConfiguration | None = None
+
+
+class EnvironmentSetting(msgspec.Struct, frozen=True):
+    name: str
+    value: str | None = None
+
+
+class ResourceFile(msgspec.Struct, frozen=True, rename="camel"):
+    http_url: str | None = None
+    storage_container_url: str | None = None
+    auto_storage_container_name: str | None = None
+    blob_prefix: str | None = None
+    file_path: str | None = None
+    file_mode: str | None = None
+
+
+class TaskDocument(msgspec.Struct, frozen=True, rename="camel"):
+    """What a task and a start task have in common."""
+
+    command_line: str = ""
+    resource_files: list[ResourceFile] | None = None
+    environment_settings: list[EnvironmentSetting] | None = None
+    user_identity: UserIdentity | None = None
+    container_settings: dict[str, Any] | None = None
+
+    def environment(self) -> dict[str, str]:
+        return {setting.name: setting.value or "" for setting in self.environment_settings or ()}
+
+
+class StartTaskDocument(TaskDocument, frozen=True, rename="camel"):
+    max_task_retry_count: int | None = None
+
+
+class _VirtualMachineConfiguration(msgspec.Struct, frozen=True, rename="camel"):
+    container_configuration: dict[str, Any] | None = None
+
+
+class PoolDocument(msgspec.Struct, frozen=True, rename="camel"):
+    start_task: StartTaskDocument | None = None
+    user_accounts: list[UserAccount] | None = None
+    virtual_machine_configuration: _VirtualMachineConfiguration | None = None
+
+    @property
+    def has_containers(self) -> bool:
+        machines = self.virtual_machine_configuration
+        return bool(machines and machines.container_configuration is not None)
+
+
+decode_task = msgspec.json.Decoder(TaskDocument).decode
+decode_pool = msgspec.json.Decoder(PoolDocument).decode

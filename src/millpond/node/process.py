@@ -1,0 +1,318 @@
+"""Process trees: each task's processes start together, are found wherever they hide, and end together.
+
+A tree is the main process, which leads a session of its own, and whatever descends from it. The agent is where
+orphans go (as the node's init process, or as a subreaper), so a process that has left its parents behind becomes a
+child of the agent: a *stray*. A stray belongs to the tree whose session it is in, or else whose directory its
+environment names; one that hides both is put down to the trees that ran when it was first seen, and ends with the
+last of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import commandline
+from .users import Credentials
+
+log = logging.getLogger(__name__)
+
+#: The environment variable by which a stray's tree is known.
+MARKER = "AZ_BATCH_TASK_DIR"
+
+_LINUX = sys.platform == "linux"
+#: What Python ignores, and programs do not expect to find ignored.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+
+
+class ProgramNotFoundError(Exception):
+    """No file of that name along the path."""
+
+
+class LaunchError(Exception):
+    """The program is there and does not start; the message says why."""
+
+
+@dataclass(slots=True, frozen=True)
+class Command:
+    words: list[str]
+    environment: dict[str, str]
+    #: The tree's name: where ``stdout.txt`` and ``stderr.txt`` go.
+    directory: str
+    working_directory: str
+    credentials: Credentials
+
+
+@dataclass(slots=True)
+class _Tree:
+    directory: str
+    main: int
+    keeps_background: bool
+    exit_code: int | None = None
+    is_ending: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class TreeEnded:
+    """All of a tree's processes are gone. ``exit_code`` is the main process's; ``-N``: death by signal N."""
+
+    directory: str
+    exit_code: int
+
+
+@dataclass(slots=True)
+class _Stray:
+    #: The directory of its tree, or of every tree that it may be of.
+    suspects: set[str] = field(default_factory=set)
+
+
+class Trees:
+    """All process trees below this process. One instance per process: it collects every child that ends."""
+
+    def __init__(self) -> None:
+        self._trees: dict[str, _Tree] = {}
+        self._by_main: dict[int, _Tree] = {}
+        self._ending: list[_Tree] = []
+        self._strays: dict[int, _Stray] = {}
+        #: Directories of ended trees whose background processes may live on.
+        self._background: set[str] = set()
+        self._children_file = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+
+    @property
+    def wants_another_look(self) -> bool:
+        """Whether processes were told to die and are not gone."""
+        return bool(self._ending)
+
+    def spawn(self, command: Command, *, keeps_background: bool = False) -> int:
+        """Start a tree and return its main process's id.
+
+        Raises :class:`ProgramNotFoundError`, :class:`LaunchError`.
+        """
+        directory = command.directory
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, f"{directory}/stdout.txt", _NEW_FILE, 0o644),
+            (os.POSIX_SPAWN_OPEN, 2, f"{directory}/stderr.txt", _NEW_FILE, 0o644),
+        ]
+        programs = commandline.candidates(
+            command.words[0], command.environment.get("PATH", ""), command.working_directory
+        )
+        refusal: OSError | None = None
+        os.chdir(command.working_directory)
+        with command.credentials as resets_ids:
+            for program in programs:
+                try:
+                    main = os.posix_spawn(
+                        program,
+                        command.words,
+                        command.environment,
+                        file_actions=actions,
+                        setsid=True,
+                        setsigmask=(),
+                        setsigdef=_DEFAULT_SIGNALS,
+                        resetids=resets_ids,
+                    )
+                except PermissionError as error:
+                    refusal = error  # as execvp does: the next place on the path may do
+                except (OSError, ValueError) as error:
+                    raise LaunchError(str(error)) from error
+                else:
+                    tree = _Tree(directory, main, keeps_background)
+                    self._trees[directory] = self._by_main[main] = tree
+                    self._background.discard(directory)
+                    return main
+        if refusal:
+            raise LaunchError(str(refusal)) from refusal
+        raise ProgramNotFoundError(command.words[0])
+
+    def kill(self, directory: str) -> None:
+        """End a tree at once, its background processes too; :meth:`reap` tells when it is gone."""
+        tree = self._trees.get(directory)
+        if tree is None:
+            return
+        tree.keeps_background = False
+        _kill_all(lambda: self._members(tree))
+        if tree.exit_code is not None and not tree.is_ending:
+            self._end(tree)
+
+    def reap(self) -> list[TreeEnded]:
+        """Collect what has ended. To be called after each SIGCHLD, and while :attr:`wants_another_look`."""
+        has_children = True
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                has_children = False
+                break
+            if pid == 0:
+                break
+            tree = self._by_main.pop(pid, None)
+            if tree:
+                tree.exit_code = os.waitstatus_to_exitcode(status)
+                self._end(tree)
+            else:
+                self._strays.pop(pid, None)
+        if not self._ending:
+            return []
+        self._find_strays(has_children)
+        ended = []
+        for tree in self._ending:
+            if self._strays and not self._settle_strays(tree):
+                continue
+            del self._trees[tree.directory]
+            ended.append(TreeEnded(tree.directory, tree.exit_code or 0))
+        if ended:
+            self._ending = [tree for tree in self._ending if tree.directory in self._trees]
+        return ended
+
+    def _end(self, tree: _Tree) -> None:
+        tree.is_ending = True
+        self._ending.append(tree)
+
+    def _find_strays(self, has_children: bool) -> None:
+        """Look which children the agent has that are no tree's main process."""
+        if not has_children:
+            self._strays.clear()
+            return
+        present = {pid for pid in self._children() if pid not in self._by_main}
+        for pid in self._strays.keys() - present:
+            del self._strays[pid]
+        for pid in present - self._strays.keys():
+            self._strays[pid] = _Stray(self._suspects(pid))
+
+    def _settle_strays(self, tree: _Tree) -> bool:
+        """The main process has ended: end the strays it left, or let them be. Returns whether that is done."""
+        if tree.keeps_background:
+            self._background.add(tree.directory)
+            return True
+        mine = []
+        for pid, stray in self._strays.items():
+            if tree.directory in stray.suspects:
+                if stray.suspects == {tree.directory}:
+                    mine.append(pid)
+                else:
+                    stray.suspects.discard(tree.directory)
+        if mine:
+            _kill_all(lambda: self._members(tree, mine))
+        return not mine
+
+    def _suspects(self, pid: int) -> set[str]:
+        """Directories of the trees that a stray may belong to."""
+        try:
+            leader = self._by_main.get(os.getsid(pid)) or next(
+                (tree for tree in self._ending if tree.main == os.getsid(pid)), None
+            )
+        except OSError:
+            leader = None
+        if leader:
+            return {leader.directory}
+        directory = _marker(pid)
+        if directory in self._background or directory in self._trees:
+            return {directory}
+        return set(self._trees)
+
+    def _members(self, tree: _Tree, strays: Iterable[int] = ()) -> set[int]:
+        """Processes of a tree as they are now: below its main process, in its session, or marked as its own."""
+        parents, sessions = _process_table()
+        if not parents:  # no process table to read: the session is all that can be known
+            return {tree.main}
+        members = {pid for pid, session in sessions.items() if session == tree.main}
+        if tree.exit_code is None:
+            members.add(tree.main)
+        members.update(strays)
+        own = os.getpid()
+        members |= {pid for pid, parent in parents.items() if parent == own and _marker(pid) == tree.directory}
+        while True:
+            below = {pid for pid, parent in parents.items() if parent in members} - members
+            if not below:
+                return members - {own}
+            members |= below
+
+    def _children(self) -> list[int]:
+        try:
+            with open(self._children_file, "rb") as file:  # noqa: PTH123 - read whenever a task ends
+                return [int(pid) for pid in file.read().split()]
+        except OSError:
+            own = os.getpid()
+            return [pid for pid, parent in _process_table()[0].items() if parent == own]
+
+
+def _kill_all(members: Callable[[], set[int]]) -> None:
+    """SIGKILL what ``members()`` finds, stopped first so that none can fork behind our back."""
+    stopped: set[int] = set()
+    for _ in range(16):
+        found = members() - stopped
+        if not found:
+            break
+        for pid in found:
+            _signal(pid, signal.SIGSTOP)
+        stopped |= found
+    for pid in stopped:
+        _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        log.warning("not allowed to end process %d", pid)
+
+
+def _marker(pid: int) -> str:
+    """The task directory that a process's environment names; empty where that cannot be read."""
+    prefix = f"{MARKER}=".encode()
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return ""
+    for entry in environment.split(b"\0"):
+        if entry.startswith(prefix):
+            return os.fsdecode(entry[len(prefix) :])
+    return ""
+
+
+def _process_table() -> tuple[dict[int, int], dict[int, int]]:
+    """Parent and session of each live process; both empty where there is no ``/proc`` in Linux's form."""
+    parents: dict[int, int] = {}
+    sessions: dict[int, int] = {}
+    if not _LINUX:
+        return parents, sessions
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - for every process of the machine
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if fields[0] not in b"ZX":
+                parents[int(name)] = int(fields[1])
+                sessions[int(name)] = int(fields[3])
+    return parents, sessions
+
+
+def end_children() -> bool:
+    """Kill all processes below this one, and collect those that have ended. Returns whether any are left."""
+    own = os.getpid()
+
+    def below() -> set[int]:
+        parents, _ = _process_table()
+        found: set[int] = set()
+        while more := {pid for pid, parent in parents.items() if parent == own or parent in found} - found:
+            found |= more
+        return found
+
+    _kill_all(below)
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True

@@ -1,0 +1,189 @@
+"""Runs: one go at a task or a start task, from its fresh directory to the end of its last process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from millpond.common.agent_protocol import Attempt, FailureInfo
+from millpond.common.clock import SECOND
+from millpond.common.durations import UNLIMITED
+
+from . import commandline, failures
+from .documents import TaskDocument
+from .loop import Loop
+from .process import Command, LaunchError, ProgramNotFoundError, Trees
+from .users import UnknownUserError, User, Users
+from .workdir import WorkDirectory
+
+log = logging.getLogger(__name__)
+
+_DOWNLOADS = 8
+#: How often processes that were told to die, and are still there, are told again.
+_KILL_AGAIN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    #: ``None`` where no process ran.
+    exit_code: int | None
+    failure: FailureInfo | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    directory: str
+    document: TaskDocument
+    #: Microseconds from its start.
+    max_wall_clock_time: int
+    on_end: Callable[[Outcome], None]
+    #: ``None``: the start task.
+    attempt: Attempt | None = None
+    #: Settings that the task's own override.
+    environment: dict[str, str] = field(default_factory=dict)
+    user: User | None = None
+    has_process: bool = False
+    #: By the monotonic clock, in seconds.
+    deadline: float | None = None
+    has_exceeded: bool = False
+    #: Set to end it while its files are being fetched.
+    cancelled: threading.Event | None = None
+
+
+class Runner:
+    """Carries runs out. All of it happens in the loop's thread, except for downloads."""
+
+    def __init__(self, loop: Loop, work: WorkDirectory, users: Users) -> None:
+        self._loop = loop
+        self._work = work
+        self._users = users
+        self._trees = Trees()
+        self._runs: dict[str, Run] = {}
+        self._next_deadline: float | None = None
+        self.has_containers = False
+
+    @property
+    def due_in_s(self) -> float:
+        """Seconds until :meth:`tend` has something to do."""
+        due = _KILL_AGAIN_S if self._trees.wants_another_look else 3600.0
+        if self._next_deadline is not None:
+            due = min(due, self._next_deadline - time.monotonic())
+        return due
+
+    def is_running(self, directory: str) -> bool:
+        return directory in self._runs
+
+    def start(self, run: Run) -> None:
+        """Begin; ``on_end`` is called when it is over, at once where it cannot begin."""
+        self._runs[run.directory] = run
+        if run.max_wall_clock_time < UNLIMITED:
+            run.deadline = time.monotonic() + run.max_wall_clock_time / SECOND
+            if self._next_deadline is None or run.deadline < self._next_deadline:
+                self._next_deadline = run.deadline
+        document = run.document
+        try:
+            run.user = self._users.of_task(document.user_identity, is_start_task=run.attempt is None)
+            self._work.open(run.directory, run.user, is_public=run.attempt is None)
+        except UnknownUserError as error:
+            self._fail_to_start(run, failures.unknown_user(str(error)))
+        except OSError as error:
+            self._fail_to_start(run, failures.directory_failed(error))
+        else:
+            if document.container_settings is not None:
+                self._fail_to_start(run, failures.containers_not_supported(self.has_containers))
+            elif document.resource_files:
+                self._fetch(run)
+            else:
+                self._spawn(run)
+
+    def stop(self, directory: str) -> None:
+        """End a run and all its processes."""
+        run = self._runs.get(directory)
+        if run is None:
+            return
+        if run.has_process:
+            self._trees.kill(directory)
+        elif run.cancelled:
+            run.cancelled.set()
+
+    def tend(self, *, children: bool) -> None:
+        """See to what has ended, and to what has run for too long."""
+        if children or self._trees.wants_another_look:
+            for ended in self._trees.reap():
+                self._finish(self._runs[ended.directory], ended.exit_code)
+        if self._next_deadline is not None and time.monotonic() >= self._next_deadline:
+            self._enforce_deadlines()
+
+    def _fetch(self, run: Run) -> None:
+        cancelled = run.cancelled = threading.Event()
+        files, user = run.document.resource_files, run.user
+        assert files
+        assert user
+
+        def fetch() -> FailureInfo | None:
+            from .transfer import fetch_all
+
+            return fetch_all(files, f"{run.directory}/wd", user.credentials, cancelled)
+
+        def fetched(failure: FailureInfo | None) -> None:
+            run.cancelled = None
+            if run.has_exceeded:
+                failure = failures.time_limit_reached(run.max_wall_clock_time / SECOND)
+            elif cancelled.is_set():
+                failure = failures.ended_by_user()
+            if failure:
+                self._fail_to_start(run, failure)
+            else:
+                self._spawn(run)
+
+        self._loop.in_thread("download", _DOWNLOADS, fetch, fetched)
+
+    def _spawn(self, run: Run) -> None:
+        assert run.user
+        settings = {**run.environment, **run.document.environment()} if run.environment else run.document.environment()
+        try:
+            command = Command(
+                words=commandline.split(run.document.command_line),
+                environment=self._work.environment(run.directory, run.user, settings, run.attempt),
+                directory=run.directory,
+                working_directory=f"{run.directory}/wd",
+                credentials=run.user.credentials,
+            )
+            self._trees.spawn(command, keeps_background=run.attempt is None)
+        except ProgramNotFoundError as error:
+            self._fail_to_start(run, failures.program_not_found(str(error)))
+        except (LaunchError, ValueError, OSError) as error:
+            self._fail_to_start(run, failures.launch_failed(str(error)))
+        else:
+            run.has_process = True
+
+    def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:
+        if run.user:
+            self._work.close(run.directory, run.user)
+        self._end(run, Outcome(None, failure))
+
+    def _finish(self, run: Run, exit_code: int) -> None:
+        failure = None
+        if run.has_exceeded:
+            failure = failures.time_limit_reached(run.max_wall_clock_time / SECOND)
+        elif exit_code:
+            failure = failures.exit_code_failure(exit_code)
+        self._end(run, Outcome(exit_code, failure))
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        del self._runs[run.directory]
+        if run.user:
+            self._users.release(run.user, run.directory)
+        run.on_end(outcome)
+
+    def _enforce_deadlines(self) -> None:
+        now = time.monotonic()
+        for run in list(self._runs.values()):
+            if run.deadline is not None and run.deadline <= now and not run.has_exceeded:
+                run.has_exceeded = True
+                self.stop(run.directory)
+        left = [run.deadline for run in self._runs.values() if run.deadline is not None and not run.has_exceeded]
+        self._next_deadline = min(left, default=None)

@@ -1,0 +1,210 @@
+"""A node's own view of the machine: namespaces, and a copy-on-write file system over what the machine has.
+
+What a node changes stays in its directory, in one upper layer for each of the machine's file systems, and is seen by
+that node alone; the network is the machine's. The node's directory holds::
+
+    root/              the node's root, seen inside as /mnt/batch/tasks
+    upper/<n>  work/<n>   what was changed on the n-th file system
+    view/              where the new file system is put together
+    tmp/               the node's /tmp
+
+Where the agent is root, its tasks' capabilities are bounded so that they cannot undo any of it
+(:func:`millpond.node.linux.bound_task_capabilities`). Where it is not, a user namespace gives it the right to do this,
+and the only user inside is the agent's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from . import linux
+
+#: Where a node's root is seen, as on a real node.
+ROOT = Path("/mnt/batch/tasks")
+
+#: File systems that the kernel makes up: they are not the machine's files.
+_VIRTUAL = frozenset(
+    [
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "nsfs",
+        "proc",
+        "pstore",
+        "rpc_pipefs",
+        "securityfs",
+        "selinuxfs",
+        "sysfs",
+        "tracefs",
+    ]
+)
+#: What the node has of its own.
+_OWN = ("/proc", "/sys", "/dev", "/tmp")  # noqa: S108
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
+_DEVICE_PATTERNS = ("nvidia*", "dri", "kfd", "infiniband")
+_SAFE = linux.MS_NODEV if sys.platform == "linux" else 0
+
+
+def unshare() -> None:
+    """Leave the machine's namespaces; the next child is the first process of the new ones. Raises ``OSError``."""
+    uid, gid = os.geteuid(), os.getegid()
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    if uid == 0:
+        linux.unshare(flags)
+        return
+    linux.unshare(flags | linux.CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+
+
+def enter(directory: Path, hidden: list[Path], hostname: str, address: str) -> None:
+    """Build the view and move into it, as the first process of the new namespaces. Raises ``OSError``."""
+    linux.sethostname(hostname)
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    for name in ("root", "upper", "work", "view", "tmp"):
+        (directory / name).mkdir(exist_ok=True)
+    (directory / "tmp").chmod(0o1777)
+    view = directory / "view"
+    _overlay_machine(directory, view)
+    _mount_own(directory, view)
+    for path in _needed_by_agent():
+        _keep(path, view)
+    root = Path(f"{view}{ROOT}")
+    root.mkdir(parents=True, exist_ok=True)
+    linux.mount(str(directory / "root"), str(root), flags=linux.MS_BIND)
+    for path in hidden:
+        place = Path(f"{view}{path}")
+        if place.is_dir():
+            linux.mount("tmpfs", str(place), "tmpfs", linux.MS_NOSUID | _SAFE | linux.MS_RDONLY, "size=0,mode=000")
+    os.chdir(view)
+    linux.pivot_root(".", ".")
+    linux.unmount(".")
+    os.chdir("/")
+    _name_host(hostname, address)
+
+
+def _overlay_machine(directory: Path, view: Path) -> None:
+    """Put a changeable copy of each of the machine's file systems in its place; where that is refused, a fixed one."""
+    for number, place in enumerate(_file_systems()):
+        target = Path(f"{view}{place}")
+        is_directory = Path(place).is_dir()
+        if place != "/" and not target.exists():
+            continue  # hidden below another one
+        upper, work = directory / "upper" / _layer(place), directory / "work" / _layer(place)
+        try:
+            if not is_directory:
+                raise OSError("a single file")
+            upper.mkdir(exist_ok=True)
+            work.mkdir(exist_ok=True)
+            shutil.copystat(place, upper)
+            _overlay(place, upper, work, target)
+        except OSError:
+            if number == 0:
+                raise
+            with contextlib.suppress(OSError):  # a place that this user may not even look at
+                linux.mount(place, str(target), flags=linux.MS_BIND)
+                linux.make_read_only(str(target))
+
+
+def _overlay(lower: str, upper: Path, work: Path, target: Path) -> None:
+    options = ",".join(f"{name}={_escape(str(path))}" for name, path in _layers(lower, upper, work))
+    if os.geteuid() != 0:
+        options += ",userxattr"
+    linux.mount("overlay", str(target), "overlay", _SAFE, options)
+
+
+def _layers(lower: str, upper: Path, work: Path) -> list[tuple[str, str | Path]]:
+    return [("lowerdir", lower), ("upperdir", upper), ("workdir", work)]
+
+
+def _escape(path: str) -> str:
+    return re.sub(r"([\\,:])", r"\\\1", path)
+
+
+def _layer(place: str) -> str:
+    return place.strip("/").replace("_", "__").replace("/", "_") or "_"
+
+
+def _file_systems() -> list[str]:
+    """Where the machine's own file systems are mounted, the outer before the inner."""
+    places: dict[str, None] = {"/": None}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        place = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
+        kind = after.split()[0]
+        if kind not in _VIRTUAL and not any(place == own or place.startswith(f"{own}/") for own in _OWN):
+            places[place] = None
+    return sorted(places, key=lambda place: (place.count("/"), place) if place != "/" else (0, ""))
+
+
+def _mount_own(directory: Path, view: Path) -> None:
+    """What a node does not share: processes, devices, temporary files."""
+    linux.mount("proc", f"{view}/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.mount("/sys", f"{view}/sys", flags=linux.MS_BIND | linux.MS_REC)
+    with contextlib.suppress(OSError):
+        linux.make_read_only(f"{view}/sys")
+    linux.mount(str(directory / "tmp"), f"{view}/tmp", flags=linux.MS_BIND)
+    _mount_devices(Path(f"{view}/dev"))
+
+
+def _mount_devices(dev: Path) -> None:
+    linux.mount("tmpfs", str(dev), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=64k")
+    host = Path("/dev")
+    found = [host / name for name in _DEVICES] + [path for pattern in _DEVICE_PATTERNS for path in host.glob(pattern)]
+    for device in found:
+        if device.exists():
+            place = dev / device.name
+            if device.is_dir():
+                place.mkdir()
+            else:
+                place.touch()
+            linux.mount(str(device), str(place), flags=linux.MS_BIND | linux.MS_REC)
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        (dev / name).symlink_to(target)
+    (dev / "pts").mkdir()
+    linux.mount("devpts", str(dev / "pts"), "devpts", linux.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
+    (dev / "ptmx").symlink_to("pts/ptmx")
+    for name, kind, options in (("shm", "tmpfs", "mode=1777"), ("mqueue", "mqueue", "")):
+        (dev / name).mkdir()
+        linux.mount(kind, str(dev / name), kind, linux.MS_NOSUID | linux.MS_NODEV, options)
+
+
+def _needed_by_agent() -> set[Path]:
+    """Directories that the agent's Python is made of: it may load more of itself later."""
+    package = Path(__file__).parents[2]
+    return {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix), package, Path(os.__file__).parent}
+
+
+def _keep(path: Path, view: Path) -> None:
+    """Show a directory inside where the view would hide it (a Python below /tmp)."""
+    place = Path(f"{view}{path}")
+    if path.is_dir() and not place.exists():
+        place.mkdir(parents=True)
+        linux.mount(str(path), str(place), flags=linux.MS_BIND)
+        linux.make_read_only(str(place))
+
+
+def _name_host(hostname: str, address: str) -> None:
+    """Let the node find itself by name."""
+    hosts = Path("/etc/hosts")
+    line = f"{address}\t{hostname}\n"
+    with contextlib.suppress(OSError):
+        content = hosts.read_text() if hosts.exists() else ""
+        if line not in content:
+            hosts.write_text(content + line)

@@ -1,0 +1,143 @@
+"""The node's directories, and the environment that tasks see.
+
+Below the node's root (``AZ_BATCH_NODE_ROOT_DIR``)::
+
+    applications/ fsmounts/ shared/ startup/{stdout.txt,stderr.txt,wd/} volatile/
+    workitems/<job>/job-1/<task>/{stdout.txt,stderr.txt,wd/}
+
+``volatile`` is the agent's own. A task's directory belongs to the task's user and is closed to others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+from millpond.common.agent_protocol import Attempt, Welcome, task_directory
+
+from .users import User
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Free space under which a real node stops taking tasks.
+_RESERVED_DISK_BYTES = "1000000"
+
+
+class WorkDirectory:
+    """The directory tree of one node. Methods raise ``OSError``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._root = str(root)
+        self._trash = str(root / "volatile" / "trash")
+        self._trash_numbers = itertools.count()
+        self._node_variables: dict[str, str] = {}
+
+    def prepare(self) -> None:
+        """Make what every node has, and forget what an earlier boot meant to remove."""
+        os.umask(0o022)
+        for name in ("applications", "fsmounts", "shared", "startup", "volatile/startup", "workitems"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o755)
+        (self.root / "shared").chmod(0o777)
+        (self.root / "volatile").chmod(0o700)
+        shutil.rmtree(self._trash, ignore_errors=True)
+        Path(self._trash).mkdir()
+
+    def welcome(self, welcome: Welcome) -> None:
+        """Learn whose node this is."""
+        root = self._root
+        self._node_variables = {
+            "AZ_BATCH_ACCOUNT_NAME": welcome.account_name,
+            "AZ_BATCH_ACCOUNT_URL": welcome.account_url,
+            "AZ_BATCH_POOL_ID": welcome.pool_id,
+            "AZ_BATCH_NODE_ID": welcome.node_id,
+            "AZ_BATCH_NODE_IS_DEDICATED": "true" if welcome.is_dedicated else "false",
+            "AZ_BATCH_NODE_ROOT_DIR": root,
+            "AZ_BATCH_NODE_SHARED_DIR": f"{root}/shared",
+            "AZ_BATCH_NODE_STARTUP_DIR": f"{root}/startup",
+            "AZ_BATCH_NODE_STARTUP_WORKING_DIR": f"{root}/startup/wd",
+            "AZ_BATCH_NODE_MOUNTS_DIR": f"{root}/fsmounts",
+            "AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES": _RESERVED_DISK_BYTES,
+        }
+
+    def path(self, relative: str) -> str:
+        return f"{self._root}/{relative}"
+
+    def directory_of(self, attempt: Attempt) -> str:
+        return f"{self._root}/{task_directory(attempt.job_id, attempt.task_id)}"
+
+    @property
+    def startup(self) -> str:
+        return f"{self._root}/startup"
+
+    def open(self, directory: str, user: User, *, is_public: bool = False) -> None:
+        """A fresh directory for a run, with its ``wd``; what an earlier run left there is put away.
+
+        ``is_public``: every task may read it (the start task's).
+        """
+        try:
+            os.mkdir(directory, 0o700)  # noqa: PTH102 - this module makes directories for every task
+        except FileNotFoundError:
+            os.makedirs(directory, 0o755)  # noqa: PTH103
+            os.chmod(directory, 0o700)  # noqa: PTH101
+        except FileExistsError:
+            self.discard(directory)
+            os.mkdir(directory, 0o700)  # noqa: PTH102
+        working_directory = f"{directory}/wd"
+        os.mkdir(working_directory, 0o755)  # noqa: PTH102
+        user.credentials.own(working_directory)
+        user.credentials.own(directory)
+        if is_public:
+            os.chmod(directory, 0o755)  # noqa: PTH101
+
+    def close(self, directory: str, user: User) -> None:
+        """Make sure that the output files exist where nothing could be started."""
+        for name in ("stdout.txt", "stderr.txt"):
+            path = f"{directory}/{name}"
+            with contextlib.suppress(OSError):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
+                user.credentials.own(path)
+
+    def is_newer(self, directory: str, moment: int) -> bool:
+        """Whether a run began in a directory after that moment (microseconds)."""
+        try:
+            return os.stat(f"{directory}/stdout.txt").st_mtime_ns > moment * 1000  # noqa: PTH116
+        except OSError:
+            return False
+
+    def discard(self, directory: str) -> None:
+        """Move a directory out of sight at once; :meth:`empty_trash` takes the time that removing it takes."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(directory, f"{self._trash}/{next(self._trash_numbers)}")  # noqa: PTH104
+
+    def empty_trash(self) -> None:
+        """Remove what was discarded. Slow; not for the agent's loop."""
+        with os.scandir(self._trash) as entries:
+            for entry in entries:
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+    def environment(
+        self, directory: str, user: User, settings: dict[str, str], attempt: Attempt | None = None
+    ) -> dict[str, str]:
+        """The environment of a task (``attempt`` ``None``: the start task). The service's own names win."""
+        working_directory = f"{directory}/wd"
+        environment = {
+            "PATH": f"{_SYSTEM_PATH}:{self._root}/shared:{working_directory}",
+            "HOME": working_directory,
+            "PWD": working_directory,
+            "USER": user.login,
+            **settings,
+            **self._node_variables,
+            "AZ_BATCH_CERTIFICATES_DIR": f"{directory}/certs",
+            "AZ_BATCH_TASK_DIR": directory,
+            "AZ_BATCH_TASK_WORKING_DIR": working_directory,
+            "AZ_BATCH_TASK_USER": user.name,
+            "AZ_BATCH_TASK_USER_IDENTITY": user.identity,
+        }
+        if attempt:
+            environment["AZ_BATCH_JOB_ID"] = attempt.job_id
+            environment["AZ_BATCH_TASK_ID"] = attempt.task_id
+        return environment
