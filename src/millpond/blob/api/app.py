@@ -1,0 +1,130 @@
+"""The Blob service as an ASGI application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from millpond.common.clock import Clock, SystemClock, to_iso
+from millpond.common.config import Accounts, Settings
+from millpond.common.errors import ServiceError
+
+from ..auth import authorize
+from ..collector import Collector
+from ..content import ContentStore
+from ..errors import error
+from ..request import Request
+from ..service.conditions import NotModifiedError
+from ..store import Store
+from .answer import Answer, error_answer
+from .call import Call, DisconnectError, Receive, Service
+from .download import Send, files, send_reading
+from .operations import find_operation
+
+_log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+
+
+def create_app(settings: Settings, accounts: Accounts, clock: Clock | None = None) -> BlobApp:
+    """The service on the data directory ``settings.data / "blob"``, which it opens when the server starts it."""
+    return BlobApp(settings, accounts, clock or SystemClock())
+
+
+class BlobApp:
+    def __init__(self, settings: Settings, accounts: Accounts, clock: Clock) -> None:
+        self._data = settings.data / "blob"
+        self._accounts = accounts
+        self._clock = clock
+        self._service: Service
+        self._collector: Collector
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            raise ValueError(f"the Blob service has no {scope['type']}")
+
+    # From start to end
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._open()
+        except Exception as failure:
+            _log.exception("the Blob service cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(failure)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _open(self) -> None:
+        content = ContentStore(self._data, self._clock)
+        store = Store(self._data / "blob.db", self._clock)
+        self._service = Service(store, content, self._clock, self._accounts)
+        self._collector = Collector(store, content, self._clock)
+        self._collector.recover()
+        self._collector.start()
+
+    async def _close(self) -> None:
+        await self._collector.stop()
+        await self._service.store.close()
+        self._service.content.close()
+
+    # One request
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        request_id = self._clock.guid()
+        try:
+            answer = await self._carry_out(request, scope["query_string"], receive)
+        except (ServiceError, NotModifiedError) as failure:
+            answer = error_answer(failure, request_id, to_iso(self._clock.now()))
+        except DisconnectError:
+            return
+        except Exception:
+            _log.exception("%s %s, request %s", request.method, request.raw_path, request_id)
+            answer = error_answer(error("InternalError"), request_id, to_iso(self._clock.now()))
+        start = _start(request, request_id, answer)
+        if answer.reading is None:
+            await send(start)
+            await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else answer.body})
+            return
+        # No await lies between the reading and this, so that none of its files can be gone yet.
+        with self._service.content.pinned(files(answer.reading)):
+            await send(start)
+            await send_reading(send, scope.get("extensions") or {}, self._service.content, answer.reading)
+
+    async def _carry_out(self, request: Request, query_string: bytes, receive: Receive) -> Answer:
+        request.read(query_string, self._accounts)
+        operation = find_operation(request)
+        access = authorize(request, operation.need, self._accounts, self._service.store, self._clock.now())
+        if request.resource.blob and (request.parameter("snapshot") or request.parameter("versionid")):
+            raise error("BlobNotFound")  # no blob has any
+        return await operation.handler(Call(self._service, request, access, receive))
+
+
+def _start(request: Request, request_id: str, answer: Answer) -> dict[str, Any]:
+    """The head of an answer, with the headers that all of them have."""
+    headers = [*answer.headers, ("x-ms-request-id", request_id), ("x-ms-version", request.version)]
+    if client_request_id := request.header("x-ms-client-request-id"):
+        headers.append(("x-ms-client-request-id", client_request_id))
+    if answer.status != 304:
+        headers.append(("content-length", str(answer.length)))
+    return {
+        "type": "http.response.start",
+        "status": answer.status,
+        "headers": [(name.encode("latin-1"), _encode(value)) for name, value in headers],
+    }
+
+
+def _encode(value: str) -> bytes:
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode()

@@ -1,0 +1,117 @@
+"""The operations on blobs as wholes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..content import checksums
+from ..content.upload import INLINE_SIZE
+from ..errors import error, invalid_header
+from ..model import Blob, Content, ContentProperties
+from ..service import blobs
+from ..service.blobs import BlobDraft
+from . import headers
+from .answer import Answer, Headers, blob_headers, metadata_headers, modified
+from .call import Call, Checksums, body, content_length, stored
+from .download import files, read_pieces
+from .limits import MAX_CHECKED_RANGE, body_limits
+
+
+def draft(call: Call, properties: ContentProperties) -> BlobDraft:
+    """What the headers say of the blob that a request makes."""
+    return BlobDraft(
+        properties=properties,
+        metadata=headers.metadata(call.request),
+        access_tier=headers.access_tier(call.request),
+        demands=headers.demands(call.request),
+        may_overwrite=call.access.may_overwrite,
+    )
+
+
+async def put_blob(call: Call) -> Answer:
+    size = content_length(call.request, body_limits(call.request.version).blob)
+    wanted = draft(call, headers.content_properties(call.request))
+    if size > INLINE_SIZE:
+        call.store.read(blobs.find_place, call.name, wanted)  # fail before all the bytes are here
+    async with stored(call, body(call), Checksums.of(call.request), md5=True) as content:
+        sent = wanted.properties.content_md5
+        if sent and sent != content.md5:
+            raise error("Md5Mismatch")
+        wanted = wanted._replace(properties=wanted.properties._replace(content_md5=content.md5))
+        blob = await call.store.write(blobs.put_blob, call.name, wanted, content)
+    return Answer(201, written(blob) + checksum_headers(content))
+
+
+def written(blob: Blob) -> Headers:
+    return [*modified(blob.last_modified), ("x-ms-request-server-encrypted", "false")]
+
+
+def checksum_headers(content: Content) -> Headers:
+    return _checksum_headers(content.md5, content.crc64)
+
+
+def _checksum_headers(md5: bytes, crc64: bytes) -> Headers:
+    found = (("content-md5", md5), ("x-ms-content-crc64", crc64))
+    return [(name, checksums.encode(value)) for name, value in found if value]
+
+
+async def get_blob(call: Call) -> Answer:
+    request = call.request
+    span = headers.span(request)
+    with_md5 = headers.flag(request, "x-ms-range-get-content-md5")
+    with_crc64 = headers.flag(request, "x-ms-range-get-content-crc64")
+    if (with_md5 or with_crc64) and not span:
+        raise error("MissingRequiredHeader", HeaderName="x-ms-range")
+    reading = call.store.read(blobs.read_blob, call.name, headers.demands(request), span)
+    blob, begin, end, _ = reading
+    about = _overridden(blob_headers(blob, whole=span is None), call.access.overrides)
+    if span is None:
+        return Answer(200, about, reading=reading)
+    about.append(("content-range", f"bytes {begin}-{end - 1}/{blob.size}"))
+    if not with_md5 and not with_crc64:
+        return Answer(206, about, reading=reading)
+    if end - begin > MAX_CHECKED_RANGE:
+        raise error("OutOfRangeInput", Reason="A checksum is given for at most 4 MiB.")
+    with call.service.content.pinned(files(reading)):
+        data = b"".join([piece async for piece in read_pieces(call.service.content, reading)])
+    md5 = checksums.md5(data) if with_md5 else b""
+    crc64 = checksums.crc64(data) if with_crc64 else b""
+    return Answer(206, about + _checksum_headers(md5, crc64), data)
+
+
+def _overridden(about: Headers, overrides: Mapping[str, str]) -> Headers:
+    return [header for header in about if header[0] not in overrides] + list(overrides.items())
+
+
+async def get_blob_properties(call: Call) -> Answer:
+    blob = call.store.read(blobs.get_blob_properties, call.name, headers.demands(call.request))
+    about = _overridden(blob_headers(blob, whole=True), call.access.overrides)
+    return Answer(200, about, size=blob.size)
+
+
+async def get_blob_metadata(call: Call) -> Answer:
+    blob = call.store.read(blobs.get_blob_properties, call.name, headers.demands(call.request))
+    return Answer(200, modified(blob.last_modified) + metadata_headers(blob.metadata))
+
+
+async def set_blob_properties(call: Call) -> Answer:
+    properties = headers.content_properties(call.request, only_own=True)
+    blob = await call.store.write(blobs.set_blob_properties, call.name, properties, headers.demands(call.request))
+    return Answer(200, modified(blob.last_modified))
+
+
+async def set_blob_metadata(call: Call) -> Answer:
+    metadata = headers.metadata(call.request)
+    blob = await call.store.write(blobs.set_blob_metadata, call.name, metadata, headers.demands(call.request))
+    return Answer(200, written(blob))
+
+
+async def delete_blob(call: Call) -> Answer:
+    snapshots = call.request.header("x-ms-delete-snapshots")
+    if snapshots not in ("", "include", "only"):
+        raise invalid_header("x-ms-delete-snapshots", snapshots)
+    if snapshots == "only":  # there are none
+        call.store.read(blobs.get_blob_properties, call.name, headers.demands(call.request))
+        return Answer(202)
+    await call.store.write(blobs.delete_blob, call.name, headers.demands(call.request))
+    return Answer(202, [("x-ms-delete-type-permanent", "true")])

@@ -1,0 +1,143 @@
+"""What the headers of requests mean. Every function raises the service's error for a value that is wrong."""
+
+from __future__ import annotations
+
+import re
+
+from millpond.common.clock import from_http
+from millpond.common.conditions import Conditions, parse_etags
+
+from ..content import checksums
+from ..errors import error, invalid_header
+from ..model import ContentProperties, Metadata, PublicAccess
+from ..request import Request
+from ..service.blobs import Span
+from ..service.conditions import Demands
+
+#: Most bytes of a blob's or container's metadata, names and values together.
+MAX_METADATA_SIZE = 8 << 10
+ACCESS_TIERS = frozenset({"Hot", "Cool", "Cold", "Archive"})
+
+_METADATA_PREFIX = "x-ms-meta-"
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
+
+
+def demands(request: Request) -> Demands:
+    return Demands(conditions(request), request.header("x-ms-lease-id"))
+
+
+def conditions(request: Request, prefix: str = "") -> Conditions:
+    """If-Match and kin, of the request's own resource or (``x-ms-source-``) of a copy's source."""
+    headers = request.headers
+    return Conditions(
+        parse_etags(headers.get(f"{prefix}if-match", "")),
+        parse_etags(headers.get(f"{prefix}if-none-match", "")),
+        _date(headers, f"{prefix}if-modified-since"),
+        _date(headers, f"{prefix}if-unmodified-since"),
+    )
+
+
+def _date(headers: dict[str, str], name: str) -> int | None:
+    text = headers.get(name)
+    if not text:
+        return None
+    try:
+        return from_http(text)
+    except ValueError:
+        raise invalid_header(name, text) from None
+
+
+def span(request: Request, name: str = "x-ms-range") -> Span | None:
+    """The range asked for. A malformed ``Range`` is ignored, as HTTP has it; ``x-ms-range`` must be right."""
+    text = request.header(name)
+    is_own = bool(text)
+    if not text and name == "x-ms-range":
+        text = request.header("range")
+    if not text:
+        return None
+    match = _RANGE.fullmatch(text)
+    begin, last = (int(match[1]), int(match[2]) if match[2] else None) if match else (0, -1)
+    if last is not None and last < begin:
+        if is_own:
+            raise invalid_header(name, text)
+        return None
+    return Span(begin, None if last is None else last + 1)
+
+
+def metadata(request: Request) -> Metadata:
+    """The ``x-ms-meta-`` headers, names in the case they were sent in."""
+    found: dict[str, str] = {}
+    for sent in request.header_names:
+        name = sent.lower()
+        if name.startswith(_METADATA_PREFIX):
+            key = sent[len(_METADATA_PREFIX) :]
+            if not key:
+                raise error("EmptyMetadataKey")
+            if not _IDENTIFIER.fullmatch(key):
+                raise error("InvalidMetadata")
+            found[key] = request.headers[name]
+    if sum(len(key) + len(value) for key, value in found.items()) > MAX_METADATA_SIZE:
+        raise error("MetadataTooLarge")
+    return found
+
+
+def content_properties(request: Request, *, only_own: bool = False) -> ContentProperties:
+    """The headers a blob is to be served with: ``x-ms-blob-content-type`` or, unless ``only_own``, ``Content-Type``."""
+
+    def one(own: str, standard: str) -> str:
+        return request.header(own) or ("" if only_own else request.header(standard))
+
+    return ContentProperties(
+        content_type=one("x-ms-blob-content-type", "content-type") or ContentProperties().content_type,
+        content_encoding=one("x-ms-blob-content-encoding", "content-encoding"),
+        content_language=one("x-ms-blob-content-language", "content-language"),
+        content_disposition=request.header("x-ms-blob-content-disposition"),
+        cache_control=one("x-ms-blob-cache-control", "cache-control"),
+        content_md5=md5(request, "x-ms-blob-content-md5"),
+    )
+
+
+def md5(request: Request, name: str = "content-md5") -> bytes:
+    """An MD5, or nothing where there is no such header."""
+    text = request.header(name)
+    try:
+        return checksums.decode(text, checksums.MD5_SIZE) if text else b""
+    except ValueError:
+        raise error("InvalidMd5") from None
+
+
+def crc64(request: Request, name: str = "x-ms-content-crc64") -> bytes:
+    """A CRC-64, or nothing where there is no such header."""
+    text = request.header(name)
+    try:
+        return checksums.decode(text, checksums.CRC64_SIZE) if text else b""
+    except ValueError:
+        raise invalid_header(name, text) from None
+
+
+def flag(request: Request, name: str, *, default: bool = False) -> bool:
+    """A header that is ``true`` or ``false``."""
+    text = request.header(name)
+    if text.lower() not in ("", "true", "false"):
+        raise invalid_header(name, text)
+    return text.lower() == "true" if text else default
+
+
+def access_tier(request: Request) -> str:
+    tier = request.header("x-ms-access-tier").capitalize()
+    if tier and tier not in ACCESS_TIERS:
+        raise invalid_header("x-ms-access-tier", tier)
+    return tier
+
+
+def public_access(request: Request) -> PublicAccess:
+    match request.header("x-ms-blob-public-access").lower():
+        case "" | "none":
+            return ""
+        case "blob":
+            return "blob"
+        case "container" | "true":
+            return "container"
+        case other:
+            raise invalid_header("x-ms-blob-public-access", other)

@@ -1,0 +1,199 @@
+"""Which operation a request is: one table of those that there are, and one of those that are still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, NamedTuple
+
+from millpond.common.errors import ServiceError
+
+from ..auth import Need
+from ..errors import error, invalid_header, invalid_query
+from ..model import PublicAccess
+from ..request import Request
+from . import blobs, blocks, containers, copies
+from .answer import Answer
+from .call import Call
+
+Level = Literal["account", "container", "blob"]
+
+
+class Route(NamedTuple):
+    """What tells operations apart; ``variant`` is for those that only a header does."""
+
+    level: Level
+    method: str
+    restype: str = ""
+    comp: str = ""
+    variant: str = ""
+
+
+class Operation(NamedTuple):
+    handler: Callable[[Call], Awaitable[Answer]]
+    need: Need
+
+
+_ANYONE: Final[frozenset[PublicAccess]] = frozenset({"blob", "container"})
+_WHOLE_CONTAINER: Final[frozenset[PublicAccess]] = frozenset({"container"})
+
+_account_information = Operation(containers.get_account_information, Need("s", "rwdlacup"))
+_container_properties = Operation(containers.get_container_properties, Need("c", "r", public=_WHOLE_CONTAINER))
+_container_metadata = Operation(containers.get_container_metadata, Need("c", "r", public=_WHOLE_CONTAINER))
+_container_acl = Operation(containers.get_container_acl, Need("c", ""))
+_blob_metadata = Operation(blobs.get_blob_metadata, copies.READ)
+_make = Need("o", "cw", service_sas=True)
+_write = Need("o", "w", service_sas=True)
+
+OPERATIONS: Final[dict[Route, Operation]] = {
+    Route("account", "GET", "account", "properties"): _account_information,
+    Route("account", "HEAD", "account", "properties"): _account_information,
+    Route("account", "GET", "", "list"): Operation(containers.list_containers, Need("s", "l")),
+    Route("container", "PUT", "container"): Operation(containers.create_container, Need("c", "cw")),
+    Route("container", "GET", "container"): _container_properties,
+    Route("container", "HEAD", "container"): _container_properties,
+    Route("container", "GET", "container", "metadata"): _container_metadata,
+    Route("container", "HEAD", "container", "metadata"): _container_metadata,
+    Route("container", "PUT", "container", "metadata"): Operation(containers.set_container_metadata, Need("c", "w")),
+    Route("container", "GET", "container", "acl"): _container_acl,
+    Route("container", "HEAD", "container", "acl"): _container_acl,
+    Route("container", "PUT", "container", "acl"): Operation(containers.set_container_acl, Need("c", "")),
+    Route("container", "DELETE", "container"): Operation(containers.delete_container, Need("c", "d")),
+    Route("container", "GET", "container", "list"): Operation(
+        containers.list_blobs, Need("c", "l", service_sas=True, public=_WHOLE_CONTAINER)
+    ),
+    Route("blob", "GET"): Operation(blobs.get_blob, copies.READ),
+    Route("blob", "HEAD"): Operation(blobs.get_blob_properties, copies.READ),
+    Route("blob", "GET", "", "metadata"): _blob_metadata,
+    Route("blob", "HEAD", "", "metadata"): _blob_metadata,
+    Route("blob", "PUT", "", "metadata"): Operation(blobs.set_blob_metadata, _write),
+    Route("blob", "PUT", "", "properties"): Operation(blobs.set_blob_properties, _write),
+    Route("blob", "DELETE"): Operation(blobs.delete_blob, Need("o", "d", service_sas=True)),
+    Route("blob", "PUT", "", "", "BlockBlob"): Operation(blobs.put_blob, _make),
+    Route("blob", "PUT", "", "", "BlockBlob from URL"): Operation(copies.put_blob_from_url, _make),
+    Route("blob", "PUT", "", "", "copy"): Operation(copies.copy_blob, _make),
+    Route("blob", "PUT", "", "block"): Operation(blocks.put_block, _make),
+    Route("blob", "PUT", "", "block", "from URL"): Operation(copies.put_block_from_url, _make),
+    Route("blob", "PUT", "", "blocklist"): Operation(blocks.put_block_list, _make),
+    Route("blob", "GET", "", "blocklist"): Operation(blocks.get_block_list, Need("o", "r", service_sas=True)),
+}
+
+#: Operations of the service that this one does not have yet, by their documented names.
+NOT_IMPLEMENTED: Final[dict[Route, str]] = {
+    Route("account", "GET", "service", "properties"): "Get Blob Service Properties",
+    Route("account", "PUT", "service", "properties"): "Set Blob Service Properties",
+    Route("account", "GET", "service", "stats"): "Get Blob Service Stats",
+    Route("account", "POST", "service", "userdelegationkey"): "Get User Delegation Key",
+    Route("account", "POST", "", "batch"): "Blob Batch",
+    Route("account", "GET", "", "blobs"): "Find Blobs by Tags",
+    Route("account", "OPTIONS"): "Preflight Blob Request",
+    Route("container", "GET", "account", "properties"): "Get Account Information",
+    Route("container", "POST", "container", "batch"): "Blob Batch",
+    Route("container", "GET", "container", "blobs"): "Find Blobs by Tags in Container",
+    Route("container", "PUT", "container", "lease"): "Lease Container",
+    Route("container", "PUT", "container", "undelete"): "Restore Container",
+    Route("container", "OPTIONS"): "Preflight Blob Request",
+    Route("blob", "OPTIONS"): "Preflight Blob Request",
+    Route("blob", "GET", "account", "properties"): "Get Account Information",
+    Route("blob", "PUT", "", "", "AppendBlob"): "Put Blob (append blob)",
+    Route("blob", "PUT", "", "", "PageBlob"): "Put Blob (page blob)",
+    Route("blob", "PUT", "", "appendblock"): "Append Block",
+    Route("blob", "PUT", "", "appendblock", "from URL"): "Append Block From URL",
+    Route("blob", "PUT", "", "seal"): "Append Blob Seal",
+    Route("blob", "PUT", "", "page"): "Put Page",
+    Route("blob", "PUT", "", "page", "from URL"): "Put Page From URL",
+    Route("blob", "GET", "", "pagelist"): "Get Page Ranges",
+    Route("blob", "PUT", "", "incrementalcopy"): "Incremental Copy Blob",
+    Route("blob", "PUT", "", "incrementalcopy", "from URL"): "Incremental Copy Blob",
+    Route("blob", "PUT", "", "copy"): "Abort Copy Blob",
+    Route("blob", "PUT", "", "lease"): "Lease Blob",
+    Route("blob", "PUT", "", "snapshot"): "Snapshot Blob",
+    Route("blob", "PUT", "", "undelete"): "Undelete Blob",
+    Route("blob", "PUT", "", "tier"): "Set Blob Tier",
+    Route("blob", "GET", "", "tags"): "Get Blob Tags",
+    Route("blob", "PUT", "", "tags"): "Set Blob Tags",
+    Route("blob", "PUT", "", "expiry"): "Set Blob Expiry",
+    Route("blob", "PUT", "", "immutabilitypolicies"): "Set Blob Immutability Policy",
+    Route("blob", "DELETE", "", "immutabilitypolicies"): "Delete Blob Immutability Policy",
+    Route("blob", "PUT", "", "legalhold"): "Set Blob Legal Hold",
+    Route("blob", "POST", "", "query"): "Query Blob Contents",
+}
+
+#: Headers that ask for something which belongs to those, and which must not go unheard.
+NOT_IMPLEMENTED_HEADERS: Final = (
+    "x-ms-copy-source-authorization",
+    "x-ms-encryption-key",
+    "x-ms-encryption-scope",
+    "x-ms-if-tags",
+    "x-ms-immutability-policy-until-date",
+    "x-ms-legal-hold",
+    "x-ms-source-if-tags",
+    "x-ms-structured-body",
+    "x-ms-tags",
+)
+
+_BLOB_TYPES = frozenset({"BlockBlob", "AppendBlob", "PageBlob"})
+
+
+def _known(field: str) -> dict[Level, frozenset[str]]:
+    """The values that a field has in any route, by level."""
+    found: dict[Level, set[str]] = {"account": set(), "container": set(), "blob": set()}
+    for route in (*OPERATIONS, *NOT_IMPLEMENTED):
+        found[route.level].add(getattr(route, field))
+    return {level: frozenset(values) for level, values in found.items()}
+
+
+_METHODS, _RESTYPES, _COMPS = _known("method"), _known("restype"), _known("comp")
+
+
+def find_operation(request: Request) -> Operation:
+    """Raises ``NotImplemented`` for those that are known and missing, and what is wrong with any other request."""
+    route = _route(request)
+    operation = OPERATIONS.get(route)
+    if operation is None:
+        raise _unknown(route)
+    for header in NOT_IMPLEMENTED_HEADERS:
+        if header in request.headers:
+            raise error("NotImplemented", HeaderName=header)
+    return operation
+
+
+def _route(request: Request) -> Route:
+    name = request.resource
+    comp = request.parameter("comp").lower()
+    variant = ""
+    if not name.container:
+        level: Level = "account"
+    elif not name.blob:
+        level = "container"
+    else:
+        level = "blob"
+        if request.method == "PUT":
+            variant = _variant(request, comp)
+    return Route(level, request.method, request.parameter("restype").lower(), comp, variant)
+
+
+def _variant(request: Request, comp: str) -> str:
+    """What the headers of a PUT on a blob make of it."""
+    from_url = " from URL" if "x-ms-copy-source" in request.headers else ""
+    if comp:
+        return from_url.strip()
+    blob_type = request.header("x-ms-blob-type")
+    if not blob_type:
+        if not from_url:
+            raise error("MissingRequiredHeader", HeaderName="x-ms-blob-type")
+        return "copy"
+    if blob_type not in _BLOB_TYPES:
+        raise invalid_header("x-ms-blob-type", blob_type)
+    return blob_type + from_url
+
+
+def _unknown(route: Route) -> ServiceError:
+    if route in NOT_IMPLEMENTED:
+        return error("NotImplemented", Operation=NOT_IMPLEMENTED[route])
+    if route.method not in _METHODS[route.level]:
+        return error("UnsupportedHttpVerb")
+    if route.comp not in _COMPS[route.level]:
+        return invalid_query("comp", route.comp)
+    if route.restype not in _RESTYPES[route.level]:
+        return invalid_query("restype", route.restype)
+    return error("UnsupportedHttpVerb")

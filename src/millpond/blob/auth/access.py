@@ -1,0 +1,117 @@
+"""Whether a request may do what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from millpond.common.clock import MINUTE, from_http
+from millpond.common.config import Accounts
+from millpond.common.shared_key import is_signed
+
+from ..errors import error
+from ..model import Container, PublicAccess
+from ..request import Request
+from ..store import Store, Transaction
+from . import sas, shared_key
+from .sas import failed
+
+#: How far the date of a signed request may be from the present.
+MAX_CLOCK_SKEW = 15 * MINUTE
+
+
+class Need(NamedTuple):
+    """What an operation needs, where the account's key is not at hand."""
+
+    #: The resource type of an account SAS: service, container or object.
+    resource_type: Literal["s", "c", "o"]
+    #: Permissions of a SAS, any one of which suffices.
+    permissions: str
+    #: Whether a service SAS suffices, or only one for the account.
+    service_sas: bool = False
+    #: The kinds of public access that suffice without any signature.
+    public: frozenset[PublicAccess] = frozenset()
+
+
+class Access(NamedTuple):
+    """What a request was found to be allowed."""
+
+    by: Literal["key", "sas", "public"]
+    permissions: str = ""
+    #: Headers of the answer that a SAS sets.
+    overrides: Mapping[str, str] = {}
+
+    @property
+    def may_overwrite(self) -> bool:
+        return self.by == "key" or "w" in self.permissions
+
+
+def authorize(request: Request, need: Need, accounts: Accounts, store: Store, now: int) -> Access:
+    """Raises the service's error for a request that may not."""
+    keys = accounts.keys("storage", request.resource.account) or ()
+    if "authorization" in request.headers:
+        _check_shared_key(request, keys, now)
+        return Access("key")
+    container = _container(request, store)
+    if "sig" in request.query:
+        return _check_sas(request, need, keys, container, now)
+    if container and container.public_access in need.public:
+        return Access("public")
+    raise error("ResourceNotFound" if need.public else "NoAuthenticationInformation")
+
+
+def _container(request: Request, store: Store) -> Container | None:
+    account, name, _ = request.resource
+    return store.read(Transaction.get_container, account, name) if name else None
+
+
+def _check_shared_key(request: Request, keys: tuple[bytes, ...], now: int) -> None:
+    scheme, _, credential = request.header("authorization").partition(" ")
+    account, _, signature = credential.partition(":")
+    candidates = {
+        "SharedKey": shared_key.strings_to_sign,
+        "SharedKeyLite": shared_key.lite_strings_to_sign,
+    }.get(scheme)
+    if candidates is None:
+        raise failed("Only the authentication schemes SharedKey and SharedKeyLite are supported.")
+    if account != request.resource.account:
+        raise failed(f"The request names the account '{request.resource.account}' and is signed for another one.")
+    _check_date(request.header("x-ms-date") or request.header("date"), now)
+    strings = list(candidates(account, request.method, request.raw_path, request.query, request.headers))
+    if not is_signed(signature, keys, strings):
+        raise failed(
+            "The MAC signature found in the HTTP request is not the same as any computed signature."
+            f" Server used following string to sign: '{strings[0]}'."
+        )
+
+
+def _check_date(text: str, now: int) -> None:
+    try:
+        date = from_http(text)
+    except ValueError:
+        raise failed("The Date header in the request is incorrect.") from None
+    if abs(now - date) > MAX_CLOCK_SKEW:
+        raise failed(f"Request date header is too far from the time of the server: '{text}'.")
+
+
+def _check_sas(request: Request, need: Need, keys: tuple[bytes, ...], container: Container | None, now: int) -> Access:
+    if "skoid" in request.query:
+        raise failed("User delegation signatures are not supported.")
+    signature = sas.read_sas(request.query)
+    sas.check_form(signature)
+    text = sas.string_to_sign(signature, request.resource)
+    if not is_signed(signature.signature, keys, [text]):
+        raise failed(f"Signature did not match. String to sign used was '{text}'.")
+    signature = sas.with_policy(signature, container.policies if container else ())
+    sas.check_use(signature, now=now, scheme=request.scheme, address=request.client_address)
+    if signature.is_for_account:
+        if "b" not in signature.services:
+            raise error("AuthorizationServiceMismatch")
+        if need.resource_type not in signature.resource_types:
+            raise error("AuthorizationResourceTypeMismatch")
+    elif not need.service_sas:
+        raise error("AuthorizationResourceTypeMismatch")
+    if not set(need.permissions) & set(signature.permissions):
+        raise error("AuthorizationPermissionMismatch")
+    overrides = {} if signature.is_for_account else sas.overrides(signature)
+    return Access("sas", signature.permissions, overrides)

@@ -1,0 +1,55 @@
+"""The two checksums that requests and answers carry."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+
+MD5_SIZE = 16
+CRC64_SIZE = 8
+
+
+def md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def crc64(data: bytes) -> bytes:
+    """The CRC-64 of Azure Storage."""
+    checksum = Crc64()
+    checksum.update(data)
+    return checksum.digest()
+
+
+class Crc64:
+    """The CRC-64 of Azure Storage, piece by piece: the polynomial known as NVME, 8 bytes in little-endian order."""
+
+    def __init__(self) -> None:
+        # Imported where it is first needed, since the service starts faster without.
+        from awscrt.checksums import crc64nvme  # type: ignore[import-untyped]
+
+        self._function: Callable[[bytes, int], int] = crc64nvme
+        self._value = 0
+
+    def update(self, data: bytes) -> None:
+        self._value = self._function(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(CRC64_SIZE, "little")
+
+
+def encode(digest: bytes) -> str:
+    """As it stands in a header."""
+    return base64.b64encode(digest).decode()
+
+
+def decode(text: str, size: int) -> bytes:
+    """The digest of a header. Raises ``ValueError`` where it is not base64 of that many bytes."""
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except binascii.Error as failure:
+        raise ValueError(str(failure)) from failure
+    if len(digest) != size:
+        raise ValueError(f"{len(digest)} bytes instead of {size}")
+    return digest

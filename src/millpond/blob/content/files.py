@@ -1,0 +1,98 @@
+"""Files with random names: where they lie, and which of them count.
+
+A file is written in ``incoming/``, synced with its name, and only then named in a row. Once that row is committed the
+file moves on to ``content/``. So what lies in ``incoming/`` at a start is either named in a row, and moves on, or
+what a crash left of an upload, and goes; nothing else has to be looked at. Files that no row names any more are
+listed in a table until they are unlinked, and those that are being sent are spared until then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from millpond.common.clock import Clock
+
+#: Threads for writing, syncing, hashing and reading. More than there are cores, for most of them wait for the disk.
+_THREADS = 8
+
+
+class ContentStore:
+    """The files of one data directory."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._content = root / "content"
+        self._incoming = root / "incoming"
+        self._pins: Counter[str] = Counter()
+        for directory in (self._content, self._incoming):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._incoming_directory = os.open(self._incoming, os.O_RDONLY)
+        self.threads = ThreadPoolExecutor(_THREADS, "blob-content")
+
+    def close(self) -> None:
+        self.threads.shutdown()
+        os.close(self._incoming_directory)
+
+    def create(self) -> tuple[str, int]:
+        """The name of a new file, and a descriptor to write it with."""
+        file = self._clock.guid().replace("-", "")
+        return file, os.open(self._incoming / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def sync(self, descriptor: int) -> None:
+        """Make a file that was created, and its name, safe on disk."""
+        os.fsync(descriptor)
+        os.fsync(self._incoming_directory)
+
+    def publish(self, file: str) -> None:
+        """Move a file on, now that a committed row names it. Nothing is lost where a crash comes first."""
+        directory = self._content / file[:2]
+        try:
+            (self._incoming / file).rename(directory / file)
+        except FileNotFoundError:
+            directory.mkdir(exist_ok=True)
+            (self._incoming / file).rename(directory / file)
+
+    def open(self, file: str) -> int:
+        """A descriptor to read a file with."""
+        content, incoming = self._content / file[:2] / file, self._incoming / file
+        for path in (content, incoming):
+            try:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+        return os.open(content, os.O_RDONLY | os.O_CLOEXEC)  # it may have moved between the two looks
+
+    def incoming(self) -> list[str]:
+        """What uploads have written, and what a crash left of them."""
+        return [path.name for path in self._incoming.iterdir()]
+
+    def unlink(self, files: Iterable[str]) -> None:
+        """Remove files, safely on disk, wherever they are."""
+        touched = set()
+        for file in files:
+            for path in (self._content / file[:2] / file, self._incoming / file):
+                with suppress(FileNotFoundError):
+                    path.unlink()
+                    touched.add(path.parent)
+        for directory in touched:
+            descriptor = os.open(directory, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    @contextmanager
+    def pinned(self, files: Iterable[str]) -> Iterator[None]:
+        """Spare files while they are in use. On the event loop only, as is :meth:`is_pinned`."""
+        held = Counter(files)
+        self._pins += held
+        try:
+            yield
+        finally:
+            self._pins -= held
+
+    def is_pinned(self, file: str) -> bool:
+        return file in self._pins

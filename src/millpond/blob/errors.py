@@ -1,0 +1,117 @@
+"""The Blob service's own errors: one table of codes with status and message, and the way to raise one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from millpond.common.errors import ServiceError
+
+#: Code → (HTTP status, message), as the service documents them.
+ERRORS: Final[dict[str, tuple[int, str]]] = {
+    "AuthenticationFailed": (
+        403,
+        "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly"
+        " including the signature.",
+    ),
+    "AuthorizationFailure": (403, "This request is not authorized to perform this operation."),
+    "AuthorizationPermissionMismatch": (
+        403,
+        "This request is not authorized to perform this operation using this permission.",
+    ),
+    "AuthorizationProtocolMismatch": (
+        403,
+        "This request is not authorized to perform this operation using this protocol.",
+    ),
+    "AuthorizationResourceTypeMismatch": (
+        403,
+        "This request is not authorized to perform this operation using this resource type.",
+    ),
+    "AuthorizationServiceMismatch": (
+        403,
+        "This request is not authorized to perform this operation using this service.",
+    ),
+    "AuthorizationSourceIPMismatch": (
+        403,
+        "This request is not authorized to perform this operation using this source IP.",
+    ),
+    "BlobAlreadyExists": (409, "The specified blob already exists."),
+    "BlobNotFound": (404, "The specified blob does not exist."),
+    "BlockListTooLong": (400, "The block list may not contain more than 50,000 blocks."),
+    "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
+    "ContainerAlreadyExists": (409, "The specified container already exists."),
+    "ContainerNotFound": (404, "The specified container does not exist."),
+    "Crc64Mismatch": (
+        400,
+        "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
+    ),
+    "EmptyMetadataKey": (400, "The key for one of the metadata key-value pairs is empty."),
+    "InternalError": (500, "The server encountered an internal error. Please retry the request."),
+    "InvalidBlobOrBlock": (400, "The specified blob or block content is invalid."),
+    "InvalidBlobType": (409, "The blob type is invalid for this operation."),
+    "InvalidBlockId": (400, "The specified block ID is invalid. The block ID must be Base64-encoded."),
+    "InvalidBlockList": (400, "The specified block list is invalid."),
+    "InvalidHeaderValue": (400, "The value for one of the HTTP headers is not in the correct format."),
+    "InvalidInput": (400, "One of the request inputs is not valid."),
+    "InvalidMd5": (
+        400,
+        "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.",
+    ),
+    "InvalidMetadata": (
+        400,
+        "The metadata specified is invalid. It has characters that are not permitted.",
+    ),
+    "InvalidQueryParameterValue": (
+        400,
+        "Value for one of the query parameters specified in the request URI is invalid.",
+    ),
+    "InvalidRange": (416, "The range specified is invalid for the current size of the resource."),
+    "InvalidResourceName": (400, "The specified resource name contains invalid characters."),
+    "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
+    "InvalidXmlDocument": (400, "XML specified is not syntactically valid."),
+    "LeaseNotPresentWithBlobOperation": (412, "There is currently no lease on the blob."),
+    "LeaseNotPresentWithContainerOperation": (412, "There is currently no lease on the container."),
+    "Md5Mismatch": (
+        400,
+        "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
+    ),
+    "MetadataTooLarge": (400, "The size of the specified metadata exceeds the maximum size permitted."),
+    "MissingContentLengthHeader": (411, "The Content-Length header was not specified."),
+    "MissingRequiredHeader": (400, "An HTTP header that's mandatory for this request is not specified."),
+    "MissingRequiredQueryParameter": (
+        400,
+        "A query parameter that's mandatory for this request is not specified.",
+    ),
+    "NoAuthenticationInformation": (
+        401,
+        "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
+    ),
+    "NoPendingCopyOperation": (409, "There is currently no pending copy operation."),
+    "NotImplemented": (501, "The requested operation is not implemented on the specified resource."),
+    "OutOfRangeInput": (400, "One of the request inputs is out of range."),
+    "OutOfRangeQueryParameterValue": (
+        400,
+        "One of the query parameters specified in the request URI is outside the permissible range.",
+    ),
+    "RequestBodyTooLarge": (413, "The request body is too large and exceeds the maximum permissible limit."),
+    "ResourceNotFound": (404, "The specified resource does not exist."),
+    "SourceConditionNotMet": (412, "The source condition specified using HTTP conditional header(s) is not met."),
+    "TargetConditionNotMet": (412, "The target condition specified using HTTP conditional header(s) is not met."),
+    "UnauthorizedBlobOverwrite": (403, "This request is not authorized to perform blob overwrites."),
+    "UnsupportedHttpVerb": (405, "The resource doesn't support specified Http Verb."),
+    "UnsupportedXmlNode": (400, "One of the XML nodes specified in the request body is not supported."),
+}
+
+
+def error(code: str, **details: str) -> ServiceError:
+    """The error of that code; ``details`` become elements of its XML body (``HeaderName="x-ms-range"``)."""
+    status, message = ERRORS[code]
+    return ServiceError(status, code, message, *details.items())
+
+
+def invalid_header(name: str, value: str) -> ServiceError:
+    return error("InvalidHeaderValue", HeaderName=name, HeaderValue=value)
+
+
+def invalid_query(name: str, value: str, reason: str = "") -> ServiceError:
+    details = {"QueryParameterName": name, "QueryParameterValue": value}
+    return error("InvalidQueryParameterValue", **details, **({"Reason": reason} if reason else {}))

@@ -1,0 +1,125 @@
+"""A request as it came: method, path, query and headers, and what its URL names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from millpond.common.config import DEFAULT_STORAGE_ACCOUNT, Accounts
+
+from .errors import error, invalid_header
+from .model import ResourceName
+from .service.names import ROOT_CONTAINER
+
+#: The oldest version that is served; every later one is, known or not.
+OLDEST_VERSION = "2015-02-21"
+#: The version of a request that names none.
+DEFAULT_VERSION = "2025-11-05"
+
+_VERSION = re.compile(r"\d{4}-\d\d-\d\d")
+_SIGNER = re.compile(r"SharedKey(?:Lite)? ([a-z0-9]+):")
+
+
+class Request:
+    """One HTTP request. Names of headers and query parameters are in lower case; query values are decoded."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self.method: str = scope["method"]
+        self.scheme: str = scope["scheme"]
+        self.client_address: str = scope["client"][0] if scope.get("client") else ""
+        self.raw_path: str = scope["raw_path"].decode("latin-1")
+        self.headers: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        self.header_names: Iterable[str] = _names_as_sent(scope) or self.headers
+        self.query: dict[str, list[str]] = {}
+        self.version = DEFAULT_VERSION
+        self.resource = ResourceName("")
+        #: The URL of the account, as this request addresses it.
+        self.endpoint = ""
+
+    def read(self, query_string: bytes, accounts: Accounts) -> None:
+        """Take in the parts that may be wrong. Raises the service's error for what is."""
+        self.query = parse_query(query_string)
+        self.version = self.header("x-ms-version") or self.parameter("sv") or DEFAULT_VERSION
+        if not _VERSION.fullmatch(self.version) or self.version < OLDEST_VERSION:
+            if "x-ms-version" in self.headers:
+                raise invalid_header("x-ms-version", self.version)
+            self.version = DEFAULT_VERSION  # the SAS is looked at later
+        self.resource, self.endpoint = locate(self, accounts)
+
+    def header(self, name: str, default: str = "") -> str:
+        return self.headers.get(name, default)
+
+    def parameter(self, name: str, default: str = "") -> str:
+        """The value of a query parameter, the first of several."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+
+def _names_as_sent(scope: Mapping[str, Any]) -> list[str]:
+    """Header names in the case they were sent in, which ASGI drops, where the server offers them."""
+    extensions = scope.get("extensions") or {}
+    return [name.decode("latin-1") for name in extensions.get("millpond.header_names", ())]
+
+
+def parse_query(query_string: bytes) -> dict[str, list[str]]:
+    """Decoded values by lower-case name. Raises ``InvalidQueryParameterValue`` for what is not UTF-8."""
+    query: dict[str, list[str]] = {}
+    try:
+        for part in query_string.split(b"&"):
+            if part:
+                name, _, value = part.partition(b"=")
+                query.setdefault(_decode(name).lower(), []).append(_decode(value))
+    except UnicodeDecodeError:
+        raise error("InvalidQueryParameterValue") from None
+    return query
+
+
+def _decode(text: bytes) -> str:
+    # Clients write a space as %20 or as +, and a plus sign as %2B.
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    return unquote_to_bytes(text).decode() if b"%" in text else text.decode()
+
+
+def locate(request: Request, accounts: Accounts) -> tuple[ResourceName, str]:
+    """What the URL names, and the URL of its account: ``http://host/account`` or ``http://account.host``.
+
+    Old clients drop the account from the path of follow-up requests: where the first segment is no account, it is
+    the one that signed the request.
+    """
+    host = request.header("host")
+    path = request.raw_path.removeprefix("/")
+    endpoint = f"{request.scheme}://{host}/"
+    account = host.lower().partition(".")[0]
+    if not accounts.keys("storage", account):
+        account, _, rest = path.partition("/")
+        if accounts.keys("storage", account):
+            path = rest
+        else:
+            account = _signer(request, accounts)
+        endpoint += f"{account}/"
+    container, _, blob = path.partition("/")
+    try:
+        name = ResourceName(account, unquote_to_bytes(container).decode(), unquote_to_bytes(blob).decode())
+    except UnicodeDecodeError:
+        raise error("InvalidUri") from None
+    if name.container and not name.blob and "restype" not in request.query:
+        name = name._replace(container=ROOT_CONTAINER, blob=name.container)
+    return name, endpoint
+
+
+def _signer(request: Request, accounts: Accounts) -> str:
+    """The account that a request is signed for, which its URL does not name."""
+    if "authorization" in request.headers:
+        match = _SIGNER.match(request.header("authorization"))
+        if match and accounts.keys("storage", match[1]):
+            return match[1]
+        raise error("AuthenticationFailed")
+    if "sig" in request.query:  # a SAS names no account
+        names = accounts.names("storage")
+        return names[0] if len(names) == 1 else DEFAULT_STORAGE_ACCOUNT
+    raise error("ResourceNotFound")

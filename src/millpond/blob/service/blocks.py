@@ -1,0 +1,104 @@
+"""The rules of blocks: put, commit, list."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from ..errors import error
+from ..model import Blob, Block, Content, ResourceName, Segment
+from ..store import Transaction
+from .blobs import BlobDraft, Extent, find_place, store_blob
+from .conditions import NO_DEMANDS, Demands, check_read, check_write
+from .containers import find_container
+from .names import check_blob_name
+
+BlockSource = Literal["Committed", "Uncommitted", "Latest"]
+
+#: Most blocks of a committed blob.
+MAX_COMMITTED_BLOCKS = 50_000
+_MAX_BLOCK_ID = 64
+
+
+class BlockLists(NamedTuple):
+    """``blob`` is ``None`` for a name that has uncommitted blocks only."""
+
+    blob: Blob | None
+    committed: list[Segment]
+    uncommitted: list[Block]
+
+
+def check_block_id(block_id: str) -> None:
+    """Base64 of 1 to 64 bytes. Raises ``InvalidBlockId``."""
+    try:
+        size = len(base64.b64decode(block_id, validate=True))
+    except (binascii.Error, ValueError):
+        size = 0
+    if not 1 <= size <= _MAX_BLOCK_ID:
+        raise error("InvalidBlockId")
+
+
+def check_put_block(transaction: Transaction, name: ResourceName, block_id: str, demands: Demands) -> int:
+    """The id of the container that the block may go to. All block ids of a blob are equally long."""
+    check_block_id(block_id)
+    check_blob_name(name.blob)
+    container = find_container(transaction, name)
+    check_write(demands, None)
+    neighbour = transaction.get_any_block(container.id, name.blob)
+    if neighbour and len(neighbour.block_id) != len(block_id):
+        raise error("InvalidBlobOrBlock")
+    return container.id
+
+
+def put_block(
+    transaction: Transaction, name: ResourceName, block_id: str, content: Content, demands: Demands = NO_DEMANDS
+) -> None:
+    container_id = check_put_block(transaction, name, block_id, demands)
+    transaction.put_block(container_id, name.blob, Block(block_id, content.size, content.file, content.data))
+
+
+def put_block_list(
+    transaction: Transaction, name: ResourceName, draft: BlobDraft, blocks: Sequence[tuple[BlockSource, str]]
+) -> Blob:
+    """Make a blob of blocks: those named, in that order, from where each says; all other blocks are dropped.
+
+    Raises ``BlockListTooLong``, or ``InvalidBlockList`` for a block that is not there.
+    """
+    if len(blocks) > MAX_COMMITTED_BLOCKS:
+        raise error("BlockListTooLong")
+    place = find_place(transaction, name, draft)
+    uncommitted = {block.block_id: block for block in transaction.list_blocks(place.container.id, place.name)}
+    committed = {
+        segment.block_id: Block(segment.block_id, segment.size, segment.file, segment.data)
+        for segment in (transaction.list_segments(place.present.id) if place.present else ())
+        if segment.block_id
+    }
+    choices = {
+        "Committed": committed,
+        "Uncommitted": uncommitted,
+        "Latest": committed | uncommitted,
+    }
+    segments: list[Segment] = []
+    size = 0
+    for source, block_id in blocks:
+        block = choices[source].get(block_id)
+        if block is None:
+            raise error("InvalidBlockList")
+        segments.append(Segment(size, block.size, block_id, block.file, block.data))
+        size += block.size
+    return store_blob(transaction, place, draft, Extent(size, None if segments else b"", segments))
+
+
+def get_block_list(transaction: Transaction, name: ResourceName, demands: Demands) -> BlockLists:
+    container = find_container(transaction, name)
+    blob = transaction.get_blob_head(container.id, name.blob)
+    uncommitted = transaction.list_blocks(container.id, name.blob)
+    if blob is None:
+        if not uncommitted:
+            raise error("BlobNotFound")
+        return BlockLists(None, [], uncommitted)
+    check_read(demands, blob.last_modified)
+    committed = [segment for segment in transaction.list_segments(blob.id) if segment.block_id]
+    return BlockLists(blob, committed, uncommitted)

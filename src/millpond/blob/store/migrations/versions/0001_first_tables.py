@@ -1,0 +1,76 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "container",
+        sa.Column("id", _id, primary_key=True, autoincrement=True),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("last_modified", sa.BigInteger, nullable=False),
+        sa.Column("public_access", sa.Text, nullable=False),
+        sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("policies", sa.Text, nullable=False),
+        sa.UniqueConstraint("account", "name", name="container_by_name"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "blob",
+        sa.Column("id", _id, primary_key=True, autoincrement=True),
+        sa.Column("container_id", sa.BigInteger, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("last_modified", sa.BigInteger, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("content_type", sa.Text, nullable=False),
+        sa.Column("content_encoding", sa.Text, nullable=False),
+        sa.Column("content_language", sa.Text, nullable=False),
+        sa.Column("content_disposition", sa.Text, nullable=False),
+        sa.Column("cache_control", sa.Text, nullable=False),
+        sa.Column("content_md5", sa.LargeBinary, nullable=False),
+        sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("access_tier", sa.Text, nullable=False),
+        sa.Column("copy", sa.Text, nullable=False),
+        sa.Column("data", sa.LargeBinary),
+        sa.UniqueConstraint("container_id", "name", name="blob_by_name"),
+    )
+    op.create_table(
+        "segment",
+        sa.Column("blob_id", sa.BigInteger, nullable=False),
+        sa.Column("start", sa.BigInteger, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("block_id", sa.Text, nullable=False),
+        sa.Column("file", sa.Text),
+        sa.Column("data", sa.LargeBinary),
+        sa.PrimaryKeyConstraint("blob_id", "start"),
+    )
+    op.create_table(
+        "block",
+        sa.Column("container_id", sa.BigInteger, nullable=False),
+        sa.Column("blob_name", sa.Text, nullable=False),
+        sa.Column("block_id", sa.Text, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("uploaded_at", sa.BigInteger, nullable=False),
+        sa.Column("file", sa.Text),
+        sa.Column("data", sa.LargeBinary),
+        sa.PrimaryKeyConstraint("container_id", "blob_name", "block_id"),
+    )
+    op.create_index("segment_by_file", "segment", ["file"], sqlite_where=sa.text("file IS NOT NULL"))
+    op.create_index("block_by_file", "block", ["file"], sqlite_where=sa.text("file IS NOT NULL"))
+    op.create_index("block_by_age", "block", ["uploaded_at"])
+    op.create_table("garbage", sa.Column("file", sa.Text, primary_key=True))
+    op.create_table("deleted_container", sa.Column("container_id", _id, primary_key=True, autoincrement=False))
+
+
+def downgrade() -> None:
+    for table in ("deleted_container", "garbage", "block", "segment", "blob", "container"):
+        op.drop_table(table)
