@@ -181,6 +181,7 @@ class Agent:
             self._pool = decode_pool(welcome.pool)
             self._runner.has_containers = self._pool.has_containers
             self._users.prepare(self._pool.user_accounts or [])
+            self._users.share(self._work.path("shared"))
         except (OSError, msgspec.MsgspecError) as error:
             log.exception("the node cannot be prepared")
             self._pool = self._pool or PoolDocument()

@@ -22,6 +22,7 @@ from .documents import LinuxUserConfiguration, UserAccount, UserIdentity
 #: Ids that systemd's table of user ids leaves unused: they meet no user of the machine.
 _FIRST_ID = 60600
 _FIRST_TASK_ID = 60700
+#: The pool user's own group, and one that every user of the node is in.
 _POOL_GROUP = "_azbatchgrp"
 
 
@@ -114,6 +115,12 @@ class Users:
                 system_user = self._root()
             self._accounts[account.name] = User(account.name, account.name, *system_user)
 
+    def share(self, directory: str) -> None:
+        """Let all users write into a directory, and read what any of them puts there, root's files of mode 0750 too."""
+        if self._can_switch:
+            os.chown(directory, -1, _FIRST_ID)
+            Path(directory).chmod(0o2777)  # noqa: S103 - what is put there gets the directory's group
+
     def of_task(self, identity: UserIdentity | None, *, is_start_task: bool = False) -> User:
         """The user for a task; to be given back by :meth:`release`. Raises :class:`UnknownUserError`."""
         if identity and identity.username:
@@ -155,7 +162,7 @@ class Users:
             return self._own_login, Credentials(None)
         self._enter("group", group or name, f"x:{gid}:")
         self._enter("passwd", name, f"x:{uid}:{gid}::/home/{name}:/bin/sh")
-        return name, Credentials(uid, gid, (gid,))
+        return name, Credentials(uid, gid, (gid, _FIRST_ID))
 
     def _enter(self, file: str, name: str, rest: str) -> None:
         path = self._etc / file
