@@ -42,7 +42,7 @@ class BatchService:
         self._effects.start()
         await self.runtime.start(self._effects.carry_out)
 
-    async def stop(self, *, release_nodes: bool) -> None:
+    async def stop(self, *, release_nodes: bool = True) -> None:
         """Stop; ``release_nodes`` ends all nodes with what they run.
 
         Agents are no longer listened to before that, so that what it does to tasks is not taken for their own doing:

@@ -138,7 +138,7 @@ class Compare(msgspec.Struct, frozen=True):
     """``field`` is one of the entity's :data:`FILTERABLE`.
 
     A field without a value differs from every value: it satisfies ``ne`` and no other operator. ``None`` stands for
-    having no value.
+    having no value. Truth values are compared by ``eq`` and ``ne`` only.
     """
 
     field: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -191,8 +190,13 @@ def _token(position: str | int) -> str:
 
 def _position(token: str, python_type: type) -> str | int:
     try:
-        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
-        return int(text) if python_type is int else text
-    except (ValueError, binascii.Error) as error:
+        if "=" in token:
+            raise ValueError("padded")
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+        if python_type is not int:
+            return text
+        if len(text) > 18:
+            raise ValueError("not a row's number")
+        return int(text)
+    except ValueError as error:
         raise ContinuationError(token) from error

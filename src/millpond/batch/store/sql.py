@@ -78,23 +78,22 @@ class SqlWriter:
 
     def load(self) -> Snapshot:
         run = self._connection.execute
-        unfinished = run(
-            select(jobs.c.number, jobs.c.key, jobs.c.record).where(schema.UNFINISHED).order_by(jobs.c.number)
-        )
-        records: list[Job] = []
         keys: dict[int, str] = {}
-        for number, key, record in unfinished:
-            keys[number] = key
-            self._job_numbers[key] = number
-            records.append(schema.decode_job(record))
-        placed = run(select(tasks).where(schema.PLACED).order_by(tasks.c.place))
+        records: list[Job] = []
+        for row in run(select(jobs).where(schema.UNFINISHED).order_by(jobs.c.number)):
+            keys[row.number] = row.key
+            records.append(schema.decode_job(row.record))
+        self._job_numbers.update((key, number) for number, key in keys.items())
+        placed = run(select(tasks).where(schema.PLACED)).all()  # in SQL, the order would cost a walk through the table
         return Snapshot(
             pools=[schema.decode_pool(row[0]) for row in run(select(pools.c.record).order_by(pools.c.key))],
-            nodes=[
-                schema.decode_node(row[0]) for row in run(select(nodes.c.record).order_by(nodes.c.pool, nodes.c.number))
-            ],
+            nodes=[schema.decode_node(row[0]) for row in run(select(nodes.c.record).order_by(nodes.c.key))],
             jobs=records,
-            placed=[schema.task_from_row(keys[row.job], row) for row in placed if row.job in keys],
+            placed=[
+                schema.task_from_row(keys[row.job], row)
+                for row in sorted(placed, key=lambda row: row.place)
+                if row.job in keys
+            ],
         )
 
     # --- writing ---

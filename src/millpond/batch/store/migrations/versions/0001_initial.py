@@ -1,0 +1,133 @@
+"""The first tables."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_UNFINISHED = sa.text("state <> 'completed'")
+_PLACED = sa.text("node IS NOT NULL AND state <> 'completed'")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "pools",
+        sa.Column("key", _TEXT, primary_key=True),
+        sa.Column("account", _TEXT, nullable=False),
+        sa.Column("id", _TEXT),
+        sa.Column("state", _TEXT),
+        sa.Column("state_transition_time", sa.BigInteger),
+        sa.Column("creation_time", sa.BigInteger),
+        sa.Column("last_modified", sa.BigInteger),
+        sa.Column("allocation_state", _TEXT),
+        sa.Column("allocation_state_transition_time", sa.BigInteger),
+        sa.Column("enable_auto_scale", sa.Boolean),
+        sa.Column("enable_inter_node_communication", sa.Boolean),
+        sa.Column("vm_size", _TEXT),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("pools_by_account", "pools", ["account", "key"])
+
+    op.create_table(
+        "nodes",
+        sa.Column("key", _TEXT, primary_key=True),
+        sa.Column("pool", _TEXT, nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("is_dedicated", sa.Boolean, nullable=False),
+        sa.Column("id", _TEXT),
+        sa.Column("state", _TEXT),
+        sa.Column("state_transition_time", sa.BigInteger),
+        sa.Column("scheduling_state", _TEXT),
+        sa.Column("last_boot_time", sa.BigInteger),
+        sa.Column("allocation_time", sa.BigInteger),
+        sa.Column("start_task_state", _TEXT),
+        sa.Column("start_task_result", _TEXT),
+        sa.Column("start_task_exit_code", sa.BigInteger),
+        sa.Column("start_task_start_time", sa.BigInteger),
+        sa.Column("start_task_end_time", sa.BigInteger),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("nodes_by_pool", "nodes", ["pool", "number"])
+
+    op.create_table(
+        "jobs",
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("key", _TEXT, nullable=False, unique=True),
+        sa.Column("account", _TEXT, nullable=False),
+        sa.Column("id", _TEXT),
+        sa.Column("state", _TEXT),
+        sa.Column("state_transition_time", sa.BigInteger),
+        sa.Column("previous_state", _TEXT),
+        sa.Column("previous_state_transition_time", sa.BigInteger),
+        sa.Column("creation_time", sa.BigInteger),
+        sa.Column("last_modified", sa.BigInteger),
+        sa.Column("start_time", sa.BigInteger),
+        sa.Column("end_time", sa.BigInteger),
+        sa.Column("pool_id", _TEXT),
+        sa.Column("priority", sa.BigInteger),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("jobs_by_account", "jobs", ["account", "key"])
+    op.create_index("unfinished_jobs", "jobs", ["number"], sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED)
+
+    op.create_table(
+        "tasks",
+        sa.Column("place", _NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("job", sa.BigInteger, nullable=False),
+        sa.Column("key", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("creation_time", sa.BigInteger, nullable=False),
+        sa.Column("state", _TEXT, nullable=False),
+        sa.Column("state_transition_time", sa.BigInteger, nullable=False),
+        sa.Column("previous_state", _TEXT),
+        sa.Column("previous_state_transition_time", sa.BigInteger),
+        sa.Column("last_modified", sa.BigInteger, nullable=False),
+        sa.Column("required_slots", sa.Integer, nullable=False),
+        sa.Column("max_task_retry_count", sa.Integer, nullable=False),
+        sa.Column("max_wall_clock_time", sa.BigInteger, nullable=False),
+        sa.Column("retention_time", sa.BigInteger, nullable=False),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("node", _TEXT),
+        sa.Column("pool_id", _TEXT),
+        sa.Column("node_id", _TEXT),
+        sa.Column("start_time", sa.BigInteger),
+        sa.Column("end_time", sa.BigInteger),
+        sa.Column("exit_code", sa.Integer),
+        sa.Column("result", _TEXT),
+        sa.Column("failure", sa.LargeBinary),
+        sa.Column("retry_count", sa.Integer, nullable=False),
+        sa.Column("last_retry_time", sa.BigInteger),
+        sa.Column("requeue_count", sa.Integer, nullable=False),
+        sa.Column("last_requeue_time", sa.BigInteger),
+        sa.Column("withdrawal", _TEXT),
+    )
+    op.create_index("tasks_by_key", "tasks", ["job", "key"], unique=True)
+    op.create_index("tasks_by_state", "tasks", ["state", "place"])
+    op.create_index("placed_tasks", "tasks", ["node"], sqlite_where=_PLACED, postgresql_where=_PLACED)
+
+    op.create_table(
+        "task_documents",
+        sa.Column("place", _NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("document", sa.LargeBinary, nullable=False),
+    )
+
+    op.create_table(
+        "job_nodes",
+        sa.Column("job", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("node", _TEXT, primary_key=True),
+    )
+    op.create_index("job_nodes_by_node", "job_nodes", ["node"])
+
+    op.create_table(
+        "chores",
+        sa.Column("id", _NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("node", _TEXT, nullable=False),
+        sa.Column("job_id", _TEXT, nullable=False),
+        sa.Column("task_id", _TEXT),
+    )
+    op.create_index("chores_by_node", "chores", ["node"])
