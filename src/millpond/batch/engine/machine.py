@@ -106,7 +106,7 @@ def restore(  # noqa: PLR0917 - it takes a whole service
         pool_rules.arm_resize_timer(state, pool)
     for node in nodes:
         state.load_node(node)
-        node_rules.order_again(state, node, now)
+        node_rules.order_again(state, node)
     for job in jobs:
         state.load_job(job)
         job_rules.order_again(state, job, now)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
-from millpond.common.clock import MINUTE, SECOND
+from millpond.common.clock import MINUTE
 
 from ..errors import error
 from ..model.pool import (
@@ -45,13 +46,14 @@ from .placement import (
     attempt_of,
     bury_dead,
     end,
+    outlive,
     recall_ahead,
     return_withdrawn,
     start_order,
     vacate,
     withdraw,
 )
-from .slots import NodeSlots
+from .slots import NodeSlots, TaskKey
 from .state import State
 from .transitions import BOOTING, NODE, UP, NodeTrigger, move
 
@@ -61,8 +63,6 @@ SOON = MINUTE
 MOST_FAILED_BOOTS = 5
 #: How long a node may be ``unknown`` until it counts as lost: its tasks go elsewhere and it is booted anew.
 UNKNOWN_LIMIT = 5 * MINUTE
-#: How long agents may take to come back after a restart of the service until they count as lost.
-RECONNECT_LIMIT = 30 * SECOND
 
 #: Options by which a node does not wait for its tasks.
 AT_ONCE = frozenset({DeallocationOption.REQUEUE, DeallocationOption.TERMINATE})
@@ -115,21 +115,45 @@ def _contact_again(state: State, node: Node, slots: NodeSlots, event: AgentConne
         node = _moved(node, NodeTrigger.FIND, now)
     _find_state(state, node, now)
     bury_dead(state, slots)
-    _settle_withdrawn(state, slots, set(event.holding), now)
+    strays = _settle_withdrawn(state, slots, event.holding, now)
     keys = slots.tasks()
-    state.order(SyncNode(node=node.key, start=[start_order(state, key) for key in keys]))
-    for key in keys:
-        task = state.tasks[key]
-        if task.withdrawal is not None:
-            state.order(StopTask(node=node.key, attempt=attempt_of(task)))
+    state.order(SyncNode(node=node.key, start=[start_order(state, key) for key in keys if not _is_earlier(state, key)]))
+    withdrawn = [attempt_of(state.tasks[key]) for key in keys if state.tasks[key].withdrawal is not None]
+    for attempt in [*withdrawn, *strays]:
+        state.order(StopTask(node=node.key, attempt=attempt))
 
 
-def _settle_withdrawn(state: State, slots: NodeSlots, holding: set[AttemptRef], now: int) -> None:
-    """What the node was told to end and does not hold is at its end."""
+def _is_earlier(state: State, key: TaskKey) -> bool:
+    """Whether it is an earlier run of a task that a node holds, which cannot be ordered again."""
+    return state.tasks[key].withdrawal is Withdrawal.EARLIER
+
+
+def _settle_withdrawn(state: State, slots: NodeSlots, holding: Sequence[AttemptRef], now: int) -> list[AttemptRef]:
+    """Compare what the node holds with what it was told to end: the latter has ended where it does not hold it.
+
+    Returns what it holds besides, and is to end: nobody waits for that, or its tasks do from now on.
+    """
+    held = set(holding)
     for key in slots.tasks():
         task = state.tasks.get(key)
-        if task is not None and task.withdrawal is not None and attempt_of(task) not in holding:
+        if task is not None and task.withdrawal is not None and attempt_of(task) not in held:
             return_withdrawn(state, task, now)
+    placed = {attempt_of(state.tasks[key]) for key in slots.tasks()}
+    strays = [attempt for attempt in holding if attempt not in placed]
+    for attempt in strays:
+        _take_care(state, slots, attempt)
+    return strays
+
+
+def _take_care(state: State, slots: NodeSlots, attempt: AttemptRef) -> None:
+    """See to it that a task does not get a place before its earlier run has ended."""
+    key = (attempt.job, attempt.task)
+    task = state.find_task(*key)
+    if task is not None and task.is_waiting and attempt.job in state.jobs:
+        state.dequeue(task)
+        outlive(state, task, slots, attempt.attempt)
+    else:
+        state.mourn(slots, key, attempt.attempt)
 
 
 def _find_state(state: State, node: Node, now: int) -> None:
@@ -158,24 +182,24 @@ def on_start_task_reported(state: State, event: StartTaskReported, now: int) -> 
 
 def on_agent_lost(state: State, event: AgentLost, now: int) -> None:
     node = _current(state, event.node, event.boot)
-    if node is not None:
-        _lose_contact(state, node, now)
-
-
-def _lose_contact(state: State, node: Node, now: int) -> None:
+    if node is None:
+        return
     state.connect(node.key, False)
     if node.state in UP and node.state is not NodeState.UNKNOWN:
         state.save_node(_moved(node, NodeTrigger.LOSE, now))
-        state.order(RaiseAt(moment=now + UNKNOWN_LIMIT, event=NodeOverdue(node=node.key, boot=node.boot)))
+        _expect_again(state, node, now)
+
+
+def _expect_again(state: State, node: Node, since: int) -> None:
+    """Have the moment come when the node has been away for too long."""
+    state.order(RaiseAt(moment=since + UNKNOWN_LIMIT, event=NodeOverdue(node=node.key, boot=node.boot)))
 
 
 def on_node_overdue(state: State, event: NodeOverdue, now: int) -> None:
     node = _current(state, event.node, event.boot)
-    if node is None or state.node_slots[node.key].connected:
+    if node is None or node.state is not NodeState.UNKNOWN:
         return
-    if node.state is not NodeState.UNKNOWN:
-        _lose_contact(state, node, now)
-    elif now >= node.state_transition_time + UNKNOWN_LIMIT:
+    if now >= node.state_transition_time + UNKNOWN_LIMIT:
         _lose_boot(state, node, "No word came from the node for too long.", now)
 
 
@@ -309,16 +333,17 @@ def reboot(state: State, node: Node, now: int) -> None:
     state.order(RequestNode(node=state.nodes[node.key]))
 
 
-def order_again(state: State, node: Node, now: int) -> None:
-    """After a restart of the service: what may not have been carried out, and a time for the agent to come back."""
+def order_again(state: State, node: Node) -> None:
+    """After a restart of the service: what may not have been carried out, and the node's timer.
+
+    That agents have not come back in time is news as ever (:class:`AgentLost`).
+    """
     if node.state is NodeState.LEAVING_POOL:
         state.order(ReleaseNode(node=node.key))
     elif node.state in BOOTING and node.drain_then is None:
         state.order(RequestNode(node=node))
-    elif node.state in UP or node.state in BOOTING:
-        since = node.state_transition_time + UNKNOWN_LIMIT if node.state is NodeState.UNKNOWN else 0
-        moment = max(since, now + RECONNECT_LIMIT)
-        state.order(RaiseAt(moment=moment, event=NodeOverdue(node=node.key, boot=node.boot)))
+    elif node.state is NodeState.UNKNOWN:
+        _expect_again(state, node, node.state_transition_time)
 
 
 def on_retention_ended(state: State, event: RetentionEnded, now: int) -> None:

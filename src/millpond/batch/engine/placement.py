@@ -141,6 +141,32 @@ def withdraw(state: State, task: Task, kind: Withdrawal) -> None:
     state.order(StopTask(node=task.node, attempt=attempt_of(task)))
 
 
+def outlive(state: State, task: Task, slots: NodeSlots, attempt: int) -> None:
+    """Have a waiting task, which is not in memory, wait until its earlier run on a node has ended."""
+    node = state.nodes[slots.key]
+    fields = {**_placed_on(state, node), "attempt": attempt, "withdrawal": Withdrawal.EARLIER}
+    bound = replace(task, **fields)
+    key = (task.job, task.key)
+    slots.recalled[key] = task.required_slots
+    state.tasks[key] = bound
+    state.save_task(task, bound)
+    work = state.job_work[task.job]
+    work.placed[task.key] = None
+    state.touch(work)
+
+
+def wait_for_place(state: State, task: Task) -> None:
+    """A task that is new, or new again, waits for a place; first for the end of an earlier run, where there is one."""
+    key = (task.job, task.key)
+    slots = state.dying.get(key)
+    if slots is None:
+        state.enqueue(task)
+    else:
+        attempt = slots.dying[key]
+        state.bury(slots, key)
+        outlive(state, task, slots, attempt)
+
+
 def recall_ahead(state: State, slots: NodeSlots) -> None:
     """Take back all that is placed ahead on a node."""
     for key in list(slots.ahead):

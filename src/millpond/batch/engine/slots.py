@@ -53,9 +53,10 @@ class NodeSlots:
         self.kinds: dict[tuple[str, int], int] = {}
         #: Tasks placed ahead, in the order in which the node starts them.
         self.ahead: OrderedDict[TaskKey, int] = OrderedDict()
-        #: Tasks that were placed ahead and are to come back, once the node has confirmed it.
+        #: Tasks that do not run here and wait for the node to confirm it: they were placed ahead and are to come back,
+        #: or an earlier run of theirs is being ended.
         self.recalled: dict[TaskKey, int] = {}
-        #: Attempts that the node was told to end, of tasks that are over for the service.
+        #: Attempts that the node was told to end, of tasks that are over or gone.
         self.dying: dict[TaskKey, int] = {}
         #: Whether its agent has a channel.
         self.connected = False

@@ -37,8 +37,8 @@ class State:
         self.pool_slots: dict[str, PoolSlots] = {}
         self.node_slots: dict[str, NodeSlots] = {}
         self.job_work: dict[str, JobWork] = {}
-        #: Tasks of which an earlier attempt is still being ended; true: the task itself waits for that.
-        self.dying: dict[TaskKey, bool] = {}
+        #: Attempts that are being ended though their tasks are over or gone, by task: on which node.
+        self.dying: dict[TaskKey, NodeSlots] = {}
         #: Waiting tasks in memory.
         self.waiting = 0
         #: Entities whose surroundings have changed.
@@ -298,10 +298,7 @@ class State:
         """A task waits for a place (and is saved as such): keep it in memory if it belongs to its job's window."""
         work = self.job_work[task.job]
         key = (task.job, task.key)
-        if key in self.dying:
-            self.dying[key] = True
-            self.tasks.pop(key, None)
-        elif not work.is_open or task.required_slots > work.pool.slots:
+        if not work.is_open or task.required_slots > work.pool.slots:
             self.tasks.pop(key, None)
         else:
             self._push(work, task)
@@ -363,20 +360,16 @@ class State:
         self.waiting -= work.queue.length
         work.queue.clear(more=True)
 
-    # --- attempts that are being ended -------------------------------------------------------------------------------
+    def mourn(self, slots: NodeSlots, key: TaskKey, attempt: int) -> None:
+        """The node was told to end an attempt of a task that is over or gone."""
+        slots.dying[key] = attempt
+        self.dying[key] = slots
 
-    def mourn(self, node: NodeSlots, key: TaskKey, attempt: int) -> None:
-        """The node was told to end an attempt of a task that is over: until it has, the task is not placed again."""
-        node.dying[key] = attempt
-        self.dying[key] = False
-
-    def bury(self, node: NodeSlots, key: TaskKey) -> None:
-        """The attempt has ended; the task may be placed again, if it has come to wait in the meantime."""
-        del node.dying[key]
-        if self.dying.pop(key) and key[0] in self.job_work:
-            task = self.archive.task(*key)
-            if task is not None and task.is_waiting:
-                self.enqueue(task)
+    def bury(self, slots: NodeSlots, key: TaskKey) -> None:
+        """The attempt has ended, or the task that it is an earlier run of takes care of it."""
+        del slots.dying[key]
+        if self.dying.get(key) is slots:
+            del self.dying[key]
 
 
 def _column(task: Task) -> str:

@@ -12,7 +12,7 @@ from millpond.common.errors import ServiceError
 from ..errors import error
 from ..model.job import Job, JobState, OnTaskFailure
 from ..model.keys import task_key
-from ..model.task import Task, TaskResult, TaskState
+from ..model.task import Task, TaskResult, TaskState, Withdrawal
 from .jobs import begin_termination, require_job
 from .messages import (
     ForgetTask,
@@ -31,8 +31,10 @@ from .placement import (
     end,
     give_back,
     has_place,
+    outlive,
     return_withdrawn,
     start_placed,
+    wait_for_place,
 )
 from .rules import next_modification, require_conditions
 from .slots import NodeSlots
@@ -79,7 +81,7 @@ def _add(state: State, job_key: str, key: str, new: NewTask, now: int) -> Task:
     )
     state.count_added(job)
     state.save_task(None, task, new.document)
-    state.enqueue(task)
+    wait_for_place(state, task)
     return task
 
 
@@ -149,7 +151,12 @@ def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, n
         last_retry_time=None,
     )
     state.save_task(task, active)
-    state.enqueue(active)
+    last = state.node_slots.get(task.node or "")
+    if last is not None and not last.connected and task.failure is not None and task.failure.code == "TaskEnded":
+        # Its node may still run it, unless it comes back and says otherwise.
+        outlive(state, active, last, task.attempt)
+    else:
+        wait_for_place(state, active)
     return active
 
 
@@ -178,6 +185,9 @@ def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
             state.bury(dead, (ref.job, ref.task))
         return
     task, _ = found
+    if task.withdrawal is Withdrawal.EARLIER:
+        return_withdrawn(state, task, now)
+        return
     failed = event.result is TaskResult.FAILURE
     if event.start_time is not None:
         if task.withdrawal is None:

@@ -31,6 +31,9 @@ class Withdrawal(StrEnum):
     REQUEUE = "requeue"
     #: The service needs the place: counts nowhere.
     RETURN = "return"
+    #: It is an earlier run, of this task before it was reactivated or of a deleted one with its id, that is being
+    #: ended; the task itself has not got a place yet.
+    EARLIER = "earlier"
 
 
 class Failure(msgspec.Struct, frozen=True):

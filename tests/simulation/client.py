@@ -1,0 +1,311 @@
+"""Clients who add pools, jobs and tasks, and then ask for all kinds of things at all kinds of moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tests.simulation.world import MILLISECOND, Script, World
+
+from millpond.batch.engine.messages import (
+    Event,
+    JobAddRequested,
+    JobChangeRequested,
+    JobDeleteRequested,
+    JobDisableRequested,
+    JobEnableRequested,
+    JobTerminateRequested,
+    NewTask,
+    NodeRebootRequested,
+    NodesRemoveRequested,
+    PoolAddRequested,
+    PoolDeleteRequested,
+    ResizeRequested,
+    StopResizeRequested,
+    TaskChangeRequested,
+    TaskDeleteRequested,
+    TaskReactivateRequested,
+    TasksAddRequested,
+    TaskTerminateRequested,
+)
+from millpond.batch.model.job import DisableTasks, Job, OnAllTasksComplete
+from millpond.batch.model.pool import DeallocationOption, FillType, Pool
+from millpond.batch.model.task import Task
+from millpond.common.clock import MINUTE, SECOND
+from millpond.common.durations import UNLIMITED
+from millpond.common.errors import ServiceError
+
+#: Codes with which the service may refuse something at the wrong moment.
+FAIR_REFUSALS = {
+    "PoolExists",
+    "PoolNotFound",
+    "PoolBeingDeleted",
+    "PoolBeingResized",
+    "PoolNotBeingResized",
+    "NodeNotFound",
+    "NodeBeingCreated",
+    "NodeBeingRebooted",
+    "OperationInvalidForCurrentState",
+    "JobExists",
+    "JobNotFound",
+    "JobBeingDeleted",
+    "JobBeingTerminated",
+    "JobCompleted",
+    "JobNotDisabled",
+    "TaskExists",
+    "TaskNotFound",
+    "TaskCompleted",
+    "TaskNotCompleted",
+    "TaskSucceeded",
+    "InvalidPropertyValue",
+}
+
+
+def make_pool(key: str, nodes: int, slots: int, *, low_priority: int = 0, fill: FillType = FillType.SPREAD) -> Pool:
+    return Pool(
+        key=key,
+        account="a",
+        id=key,
+        state_transition_time=0,
+        allocation_state_transition_time=0,
+        creation_time=0,
+        last_modified=0,
+        vm_size="standard_a1",
+        task_slots_per_node=slots,
+        fill_type=fill,
+        target_dedicated_nodes=nodes,
+        target_low_priority_nodes=low_priority,
+        resize_timeout=15 * MINUTE,
+        document={},
+    )
+
+
+def make_job(key: str, pool: str, **fields: Any) -> Job:
+    fields = {"max_wall_clock_time": UNLIMITED, **fields}
+    return Job(
+        key=key,
+        account="a",
+        id=key,
+        state_transition_time=0,
+        creation_time=0,
+        last_modified=0,
+        pool=pool,
+        pool_id=pool,
+        start_time=0,
+        document={},
+        **fields,
+    )
+
+
+def make_task(key: str, **fields: Any) -> NewTask:
+    return NewTask(id=key, document=b"{}", **{"max_wall_clock_time": UNLIMITED, "retention_time": MINUTE, **fields})
+
+
+class Client:
+    """Asks at random; remembers what was acknowledged."""
+
+    def __init__(self, world: World, *, pools: int, nodes: int, jobs: int, tasks: int) -> None:
+        self.world = world
+        self.pool_keys = [f"pool{n}" for n in range(pools)]
+        self.job_keys = [f"job{n}" for n in range(jobs)]
+        self.nodes = nodes
+        #: Tasks whose addition was acknowledged and whose deletion was not even asked for.
+        self.acknowledged: set[tuple[str, str]] = set()
+        for key in self.pool_keys:
+            self._add_pool(key)
+        for key in self.job_keys:
+            self._add_job(key, tasks // jobs)
+
+    def request(self, event: Event, then: Callable[[Any], None] | None = None, *, insist: bool = False) -> None:
+        """Ask for something; ``insist``: ask again where no answer comes."""
+        waits = True
+
+        def answer(reply: Any) -> None:
+            nonlocal waits
+            waits = False
+            if isinstance(reply, ServiceError):
+                assert reply.code in FAIR_REFUSALS, f"{event} was refused: {reply}"
+            elif then is not None:
+                then(reply)
+
+        def ask_again() -> None:
+            if waits:
+                self.request(event, then, insist=True)
+
+        self.world.send(event, answer)
+        if insist:
+            self.world.later(5 * SECOND, ask_again)
+
+    def _add_pool(self, key: str) -> None:
+        rng = self.world.rng
+        slots = rng.choice([1, 1, 2, 4, 8])
+        dedicated = rng.randrange(self.nodes + 1)
+        fill = rng.choice(list(FillType))
+        pool = make_pool(key, dedicated, slots, low_priority=self.nodes - dedicated, fill=fill)
+        self.request(PoolAddRequested(pool=pool), insist=True)
+
+    def _add_job(self, key: str, tasks: int) -> None:
+        rng = self.world.rng
+        job = make_job(
+            key,
+            rng.choice(self.pool_keys),
+            priority=rng.choice([0, 0, 0, 100, -100]),
+            max_parallel_tasks=rng.choice([-1, -1, -1, 1, 7]),
+            max_task_retry_count=rng.choice([0, 0, 1, 3, -1]),
+            on_all_tasks_complete=OnAllTasksComplete.NO_ACTION,
+        )
+        kind = rng.choice(["short", "short", "mixed", "long"])
+        sizes = rng.choice([(1,), (1,), (1, 2), (1, 3, 8), (2,), (4,)])
+        self.request(JobAddRequested(job=job), insist=True)
+        for first in range(0, tasks, 100):
+            delay = rng.randrange(5 * SECOND)
+            count = min(100, tasks - first)
+            self.world.later(delay, partial(self._add_tasks, key, first, count, kind, sizes))
+
+    def _add_tasks(self, job: str, first: int, count: int, kind: str, sizes: tuple[int, ...]) -> None:
+        rng = self.world.rng
+        tasks = []
+        for number in range(first, first + count):
+            key = f"t{number}"
+            long = kind == "long" or (kind == "mixed" and rng.random() < 0.1)
+            duration = rng.randrange(SECOND, 20 * SECOND) if long else rng.randrange(5 * MILLISECOND)
+            failures = rng.choice([0, 0, 0, 0, 0, 0, 1, 2])
+            self.world.scripts.setdefault((job, key), Script(duration, failures))
+            tasks.append(make_task(key, required_slots=rng.choice(sizes)))
+
+        def note(replies: list[Any]) -> None:
+            self.acknowledged.update((reply.job, reply.key) for reply in replies if isinstance(reply, Task))
+
+        self.request(TasksAddRequested(job=job, tasks=tasks), note, insist=True)
+
+    def _request_again(self, job: str, *keys: str) -> None:
+        """Add tasks that are, or were, there."""
+        for key in keys:
+            self.world.scripts.setdefault((job, key), Script(MILLISECOND))
+        self.request(TasksAddRequested(job=job, tasks=[make_task(key) for key in keys]))
+
+    # --- whims
+
+    def act_for(self, duration: int, every: int) -> None:
+        """Ask for something now and then."""
+        end = self.world.now + duration
+
+        def act() -> None:
+            self._whim()
+            delay = self.world.rng.randrange(1, 2 * every)
+            if self.world.now + delay < end:
+                self.world.later(delay, act)
+
+        self.world.later(every, act)
+
+    def _whim(self) -> None:
+        whims = [
+            (10, self._end_task),
+            (6, self._delete_task),
+            (10, self._reactivate_task),
+            (4, self._change_task),
+            (4, self._add_again),
+            (5, self._resize),
+            (2, self._stop_resize),
+            (3, self._remove_nodes),
+            (4, self._reboot),
+            (3, self._disable_job),
+            (5, self._enable_job),
+            (4, self._change_job),
+            (1, self._end_job),
+            (1, self._delete_pool),
+        ]
+        self.world.rng.choices([whim for _, whim in whims], [weight for weight, _ in whims])[0]()
+
+    def _pick(self, of: Any) -> Any:
+        return self.world.rng.choice(of)
+
+    def _task(self) -> tuple[str, str]:
+        job = self._pick(self.job_keys)
+        here = [key for owner, key in self.world.state.tasks if owner == job]
+        stored = list(self.world.archive.tasks.get(job, {}))
+        keys = here if here and self.world.rng.random() < 0.5 else stored
+        return job, self._pick(keys) if keys else "t0"
+
+    def _end_task(self) -> None:
+        job, task = self._task()
+        self.request(TaskTerminateRequested(job=job, task=task))
+        if self.world.rng.random() < 0.3:
+            self.request(TaskReactivateRequested(job=job, task=task))
+
+    def _delete_task(self) -> None:
+        job, task = self._task()
+        self.acknowledged.discard((job, task))
+        self.request(TaskDeleteRequested(job=job, task=task))
+        if self.world.rng.random() < 0.5:
+            self._request_again(job, task)
+
+    def _reactivate_task(self) -> None:
+        job, task = self._task()
+        self.request(TaskReactivateRequested(job=job, task=task))
+
+    def _change_task(self) -> None:
+        job, task = self._task()
+        self.request(TaskChangeRequested(job=job, task=task, max_task_retry_count=self._pick([None, 0, 2])))
+
+    def _add_again(self) -> None:
+        job, task = self._task()
+        self._request_again(job, task, task)
+
+    def _resize(self) -> None:
+        event = ResizeRequested(
+            pool=self._pick(self.pool_keys),
+            target_dedicated_nodes=self.world.rng.randrange(self.nodes + 1),
+            target_low_priority_nodes=self._pick([None, 0, 2]),
+            resize_timeout=None,
+            deallocation_option=self._pick(list(DeallocationOption)),
+        )
+        self.request(event)
+
+    def _stop_resize(self) -> None:
+        self.request(StopResizeRequested(pool=self._pick(self.pool_keys)))
+
+    def _node(self) -> tuple[str, str]:
+        nodes = list(self.world.state.nodes.values())
+        if not nodes:
+            return self._pick(self.pool_keys), "none"
+        node = self._pick(nodes)
+        return node.pool, node.key
+
+    def _remove_nodes(self) -> None:
+        pool, node = self._node()
+        option = self._pick(list(DeallocationOption))
+        self.request(NodesRemoveRequested(pool=pool, nodes=[node], resize_timeout=None, deallocation_option=option))
+
+    def _reboot(self) -> None:
+        pool, node = self._node()
+        self.request(NodeRebootRequested(pool=pool, node=node, option=self._pick(list(DeallocationOption))))
+
+    def _disable_job(self) -> None:
+        self.request(JobDisableRequested(job=self._pick(self.job_keys), disable_tasks=self._pick(list(DisableTasks))))
+
+    def _enable_job(self) -> None:
+        self.request(JobEnableRequested(job=self._pick(self.job_keys)))
+
+    def _change_job(self) -> None:
+        changes: list[dict[str, Any]] = [
+            {"priority": self.world.rng.randrange(-1000, 1001)},
+            {"max_parallel_tasks": self._pick([-1, 1, 5])},
+            {"pool": (self._pick(self.pool_keys),) * 2},
+            {"on_all_tasks_complete": OnAllTasksComplete.TERMINATE_JOB},
+        ]
+        self.request(JobChangeRequested(job=self._pick(self.job_keys), document={}, **self._pick(changes)))
+
+    def _end_job(self) -> None:
+        job = self._pick(self.job_keys)
+        if self.world.rng.random() < 0.5:
+            self.request(JobTerminateRequested(job=job))
+        else:
+            self.acknowledged = {name for name in self.acknowledged if name[0] != job}
+            self.request(JobDeleteRequested(job=job))
+
+    def _delete_pool(self) -> None:
+        key = self._pick(self.pool_keys)
+        self.request(PoolDeleteRequested(pool=key))
+        self.world.later(self.world.rng.randrange(10 * SECOND), lambda: self._add_pool(key))

@@ -1,0 +1,162 @@
+"""Whole stories of the engine with faults: nothing is lost, doubled, oversold or forgotten, whatever happens."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from tests.simulation.client import Client, make_pool
+from tests.simulation.world import Faults, Violation, World, is_settled
+
+from millpond.batch.engine.messages import (
+    JobEnableRequested,
+    NodeRebootRequested,
+    PoolAddRequested,
+    ResizeRequested,
+)
+from millpond.batch.model.job import Job, JobState, OnAllTasksComplete
+from millpond.batch.model.pool import AllocationState, NodeState
+from millpond.batch.model.task import Task, TaskResult, TaskState
+from millpond.common.clock import MINUTE, SECOND
+
+FAULTS = Faults(
+    crash=0.004,
+    failing_commit=0.002,
+    broken_channel=0.002,
+    long_absence=0.05,
+    dead_machine=0.0005,
+    refused_node=0.02,
+    doubled_report=0.05,
+)
+
+
+def check_records(world: World) -> None:
+    """What the store holds agrees with itself and with what is in memory."""
+    for key, job in world.archive.jobs.items():
+        if job.state is JobState.DELETING:
+            continue
+        tasks = world.archive.tasks.get(key, {}).values()
+        check_counts(job, list(tasks))
+        work = world.state.job_work.get(key)
+        if work is not None and work.is_open:
+            fitting = [task.key for task in world.archive.all_waiting(key) if task.required_slots <= work.pool.slots]
+            window = sorted((-seq, name) for tasks in work.queue.by_size.values() for seq, name in tasks)
+            names = [name for _, name in window]
+            if names != fitting[: len(names)]:
+                raise Violation(f"the window of {key} is no prefix of what waits: {names[:5]} of {fitting[:5]}")
+            if not work.queue.more and names != fitting:
+                raise Violation(f"the window of {key} misses tasks: {len(names)} of {len(fitting)}")
+
+
+def check_counts(job: Job, tasks: list[Task]) -> None:
+    for counts, weigh in ((job.task_counts, False), (job.slot_counts, True)):
+        there = Counter[str]()
+        for task in tasks:
+            there[_column(task)] += task.required_slots if weigh else 1
+        for name in ("active", "running", "succeeded", "failed"):
+            if getattr(counts, name) != there[name]:
+                raise Violation(f"{job.key} counts {counts} (weighed: {weigh}), there are {there}")
+
+
+def _column(task: Task) -> str:
+    if task.state is not TaskState.COMPLETED:
+        return str(task.state)
+    return "succeeded" if task.result is TaskResult.SUCCESS else "failed"
+
+
+def tell_story(seed: int, *, pools: int, nodes: int, jobs: int, tasks: int, window: int, minutes: int) -> World:
+    """A time of whims and faults, then peace; at its end everything that can be done must be done."""
+    world = World(seed, ready_window=window, faults=FAULTS)
+    try:
+        client = Client(world, pools=pools, nodes=nodes, jobs=jobs, tasks=tasks)
+        every = max(1, world.rng.randrange(50))
+        world.observers.append(lambda: check_records(world) if world.batches % every == 0 else None)
+        client.act_for(minutes * MINUTE, every=SECOND)
+        world.run(world.now + minutes * MINUTE)
+        bring_peace(world, client)
+        check_records(world)
+        check_end(world, client)
+    except Exception as failure:
+        lines = "\n".join(world.story)
+        pytest.fail(f"{lines}\n\nseed {seed}: {type(failure).__name__}: {failure}")
+    return world
+
+
+def bring_peace(world: World, client: Client) -> None:
+    """No more faults; every pool gets nodes, every job may run."""
+    world.faults = Faults()
+    world.tell("== peace")
+    world.run(world.now + 30 * MINUTE)
+    for key in client.pool_keys:
+        if key not in world.state.pools:
+            client.request(PoolAddRequested(pool=make_pool(key, 2, 8)))
+    for _ in range(5):
+        for node in world.state.nodes.values():
+            if node.state is NodeState.UNUSABLE:
+                client.request(NodeRebootRequested(pool=node.pool, node=node.key))
+        for pool in world.state.pools.values():
+            if pool.allocation_state is AllocationState.STEADY and not pool.target_dedicated_nodes:
+                client.request(
+                    ResizeRequested(
+                        pool=pool.key, target_dedicated_nodes=2, target_low_priority_nodes=None, resize_timeout=None
+                    )
+                )
+        for job in world.state.jobs.values():
+            if job.state is JobState.DISABLED:
+                client.request(JobEnableRequested(job=job.key))
+        world.run(world.now + 30 * MINUTE)
+
+
+def check_end(world: World, client: Client) -> None:
+    if not is_settled(world.state):
+        raise Violation(f"nodes do not settle: {[(n.key[-8:], n.state) for n in world.state.nodes.values()]}")
+    for pool in world.state.pools.values():
+        if pool.allocation_state is not AllocationState.STEADY:
+            raise Violation(f"{pool.key} does not become steady")
+    if world.state.dying:
+        raise Violation(f"attempts are being ended for ever: {world.state.dying}")
+    for job in world.archive.jobs.values():
+        check_job_end(world, job)
+    for job_key, task_key in client.acknowledged:
+        if job_key in world.archive.jobs and task_key not in world.archive.tasks[job_key]:
+            raise Violation(f"{job_key} {task_key} is lost")
+
+
+def check_job_end(world: World, job: Job) -> None:
+    tasks = world.archive.tasks.get(job.key, {}).values()
+    passing = {JobState.DISABLING, JobState.ENABLING, JobState.TERMINATING, JobState.DELETING}
+    if job.state in passing:
+        raise Violation(f"{job.key} is {job.state} for ever")
+    if job.state is not JobState.ACTIVE:
+        return
+    slots = world.state.pools[job.pool].task_slots_per_node
+    left = [task.key for task in tasks if task.state is not TaskState.COMPLETED and task.required_slots <= slots]
+    if left:
+        raise Violation(f"{job.key} never ran {left[:5]}")
+    completes = job.on_all_tasks_complete is OnAllTasksComplete.TERMINATE_JOB
+    if completes and all(task.state is TaskState.COMPLETED for task in tasks):
+        raise Violation(f"{job.key} does not end with its tasks")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_story_with_small_windows_ends_well(seed: int) -> None:
+    tell_story(seed, pools=2, nodes=4, jobs=4, tasks=400, window=16, minutes=1)
+
+
+@pytest.mark.parametrize("seed", range(100, 102))
+def test_story_with_many_nodes_ends_well(seed: int) -> None:
+    tell_story(seed, pools=3, nodes=40, jobs=6, tasks=3000, window=256, minutes=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(1000, 1200))
+def test_long_story_ends_well(seed: int) -> None:
+    tell_story(seed, pools=3, nodes=8, jobs=8, tasks=2000, window=32, minutes=5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(2000, 2010))
+def test_story_of_hundreds_of_nodes_ends_well(seed: int) -> None:
+    tell_story(seed, pools=3, nodes=150, jobs=10, tasks=10_000, window=1024, minutes=3)

@@ -1,0 +1,542 @@
+"""The service, its nodes and its provider in one thread and in virtual time, with faults.
+
+Real are the engine and the agent's decisions (:class:`millpond.node.machine.Machine`). Simulated are what lies between
+and around them: the single writer with its transactions, channels that break, machines that die, a provider that
+refuses, processes that end. Everything random comes from one seed, so a story can be told again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tests.simulation.archive import DictArchive
+
+from millpond.batch.engine import machine
+from millpond.batch.engine.invariants import check
+from millpond.batch.engine.messages import (
+    AgentConnected,
+    AgentLost,
+    AttemptRef,
+    Effect,
+    Event,
+    ForgetTask,
+    JobPurged,
+    NodeEnded,
+    NodeNotGranted,
+    NodeReleased,
+    PurgeJob,
+    RaiseAt,
+    ReleaseNode,
+    RequestNode,
+    StartTask,
+    StopTask,
+    SyncNode,
+    TaskEnded,
+    TaskStarted,
+)
+from millpond.batch.engine.state import State
+from millpond.batch.model.pool import Node, NodeState
+from millpond.batch.model.task import ErrorCategory, Failure, TaskResult, TaskState
+from millpond.common.agent_protocol import Assignment, Attempt, Ended, FailureInfo, Orders, Started
+from millpond.common.clock import MINUTE, SECOND
+from millpond.common.errors import ServiceError
+from millpond.node.machine import Kill, Launch, Machine, Tell
+
+MILLISECOND = SECOND // 1000
+START = 1_700_000_000 * SECOND
+HEARTBEAT = 10 * SECOND
+
+TaskName = tuple[str, str]
+
+
+@dataclass
+class Faults:
+    """How likely things go wrong, each time that they could."""
+
+    crash: float = 0.0
+    failing_commit: float = 0.0
+    broken_channel: float = 0.0
+    long_absence: float = 0.0
+    dead_machine: float = 0.0
+    refused_node: float = 0.0
+    doubled_report: float = 0.0
+
+
+@dataclass
+class Script:
+    """What a task does: how often it fails before it succeeds, and how long it runs."""
+
+    duration: int
+    failures: int = 0
+    launches: int = 0
+
+
+class Violation(AssertionError):  # noqa: N818 - it is named for what happened
+    """The world has seen what must not happen."""
+
+
+class World:
+    def __init__(self, seed: int, *, ready_window: int = 4096, faults: Faults | None = None) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.faults = faults or Faults()
+        self.now = START
+        self.story: deque[str] = deque(maxlen=400)
+        self.archive = DictArchive()
+        self.scripts: dict[TaskName, Script] = {}
+        #: Per task: the attempts whose processes run now.
+        self.processes: dict[TaskName, set[tuple[str, int]]] = {}
+        self.agents: dict[str, Agent] = {}
+        #: Tasks whose success is committed.
+        self.succeeded: set[tuple[str, str, int]] = set()
+        self._succeeding: set[tuple[str, str, int]] = set()
+        #: Called after each committed batch.
+        self.observers: list[Callable[[], None]] = []
+        self.batches = 0
+        self.placements = 0
+        self._ready_window = ready_window
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._inbox: list[tuple[Event, Callable[[Any], None] | None]] = []
+        self._is_batch_due = False
+        #: Which life of the service this is: what an earlier one had in mind is forgotten.
+        self._life = 0
+        self.state = self._load()
+
+    # --- time
+
+    def later(self, delay: int, act: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now + max(0, delay), next(self._numbers), act))
+
+    def run(self, until: int, *, stop_if: Callable[[], bool] = lambda: False) -> None:
+        """Let things happen up to that moment, or until nothing does any more."""
+        while self._events and self._events[0][0] <= until and not stop_if():
+            moment, _, act = heapq.heappop(self._events)
+            self.now = max(self.now, moment)
+            act()
+        self.now = max(self.now, until) if not stop_if() else self.now
+
+    def tell(self, text: str) -> None:
+        self.story.append(f"{(self.now - START) / SECOND:12.6f}  {text}")
+
+    def chance(self, probability: float) -> bool:
+        return probability > 0 and self.rng.random() < probability
+
+    # --- the service
+
+    def send(self, event: Event, answer: Callable[[Any], None] | None = None) -> None:
+        """Something happens; the answer is the reply or the :class:`ServiceError`, or does not come (a crash)."""
+        self._inbox.append((event, answer))
+        if not self._is_batch_due:
+            self._is_batch_due = True
+            self.later(self.rng.randrange(3 * MILLISECOND), self._run_batch)
+
+    def _run_batch(self) -> None:
+        batch, self._inbox = self._inbox, []
+        self._is_batch_due = False
+        effects: list[Effect] = []
+        answers: list[tuple[Callable[[Any], None] | None, Any]] = []
+        self.batches += 1
+        for event, answer in batch:
+            self.tell(f"-> {_short(event)}")
+            try:
+                reply, more = machine.step(self.state, event, self.now)
+            except ServiceError as refusal:
+                self.tell(f"   refused: {refusal.code}")
+                reply, more = refusal, []
+            answers.append((answer, reply))
+            effects += more
+        effects += machine.settle(self.state, self.now)
+        check(self.state)
+        self._flush()
+        if self.chance(self.faults.failing_commit):
+            self.tell("!! the commit fails")
+            self.archive.rollback()
+            self._succeeding.clear()
+            self._restart()
+            return
+        self._commit()
+        for observer in self.observers:
+            observer()
+        if self.chance(self.faults.crash):
+            self.tell("!! the service is killed after its commit")
+            self._restart()
+            return
+        for answer, reply in answers:
+            if answer is not None:
+                answer(reply)
+        self._carry_out(effects)
+
+    def _flush(self) -> None:
+        changes = self.state.take_changes()
+        for (job, task), record in changes.tasks.items():
+            if record is not None and record.state is TaskState.COMPLETED and record.result is TaskResult.SUCCESS:
+                self._succeeding.add((job, task, record.seq))
+        self.archive.write(changes)
+
+    def _commit(self) -> None:
+        self.archive.commit()
+        self.succeeded |= self._succeeding
+        self._succeeding.clear()
+
+    def _load(self) -> State:
+        self.archive.flush = lambda: None
+        state = State(self.archive, ready_window=self._ready_window)
+        self.state = state
+        self.archive.flush = self._flush
+        nodes = list(self.archive.nodes.values())
+        jobs = [job for job in self.archive.jobs.values() if not job.state.startswith("completed")]
+        effects = machine.restore(
+            state, list(self.archive.pools.values()), nodes, jobs, self.archive.placed(), self.now
+        )
+        effects += machine.settle(state, self.now)
+        check(state)
+        self._flush()
+        self._commit()
+        for node in nodes:
+            self.expect(node.key, node.boot)
+        self._carry_out(effects)
+        return state
+
+    def _restart(self) -> None:
+        self._life += 1
+        self._inbox.clear()
+        for agent in self.agents.values():
+            agent.break_channel()
+        self._load()
+
+    def expect(self, node: str, boot: int) -> None:
+        """Where no agent of this boot connects in time, it is lost."""
+        life = self._life
+
+        def look() -> None:
+            agent = self.agents.get(node)
+            is_there = agent is not None and agent.is_connected and agent.boot == boot
+            if life == self._life and not is_there:
+                self.send(AgentLost(node=node, boot=boot))
+
+        self.later(HEARTBEAT, look)
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        orders: dict[str, Orders] = {}
+        for effect in effects:
+            self.tell(f"<- {_short(effect)}")
+            match effect:
+                case RaiseAt():
+                    self._raise_at(effect)
+                case PurgeJob():
+                    delay = self.rng.randrange(20 * MILLISECOND)
+                    self.later(delay, self._in_this_life(partial(self._purge, effect)))
+                case RequestNode():
+                    self.later(self.rng.randrange(1, 50) * MILLISECOND, partial(self._boot, effect.node))
+                case ReleaseNode():
+                    self.later(self.rng.randrange(1, 200) * MILLISECOND, partial(self._release, effect.node))
+                case StartTask() | StopTask() | ForgetTask() | SyncNode():
+                    self._draft(orders, effect)
+        for node, order in orders.items():
+            agent = self.agents.get(node)
+            if agent is not None:
+                agent.order(order)
+
+    def _draft(self, orders: dict[str, Orders], effect: StartTask | StopTask | ForgetTask | SyncNode) -> None:
+        if isinstance(effect, SyncNode):
+            if effect.node in self.state.nodes:
+                orders[effect.node] = _full_orders(self.state, effect)
+            return
+        draft = orders.setdefault(effect.node, _no_orders(self.state, effect.node))
+        if isinstance(effect, StartTask):
+            self.placements += 1
+            _add_start(self.state, draft, effect)
+        elif isinstance(effect, StopTask):
+            draft.stop.append(_told(effect.attempt))
+        else:
+            draft.forget.append(_told(effect.attempt))
+
+    def _raise_at(self, effect: RaiseAt) -> None:
+        self.later(effect.moment - self.now, self._in_this_life(lambda: self.send(effect.event)))
+
+    def _in_this_life(self, act: Callable[[], None]) -> Callable[[], None]:
+        life = self._life
+
+        def unless_forgotten() -> None:
+            if life == self._life:
+                act()
+
+        return unless_forgotten
+
+    def _purge(self, effect: PurgeJob) -> None:
+        self.archive.purge(effect.job)
+        self.archive.commit()
+        self.send(JobPurged(job=effect.job))
+
+    # --- the provider
+
+    def _boot(self, node: Node) -> None:
+        agent = self.agents.get(node.key)
+        if agent is not None and agent.boot >= node.boot:
+            return
+        if agent is not None:
+            agent.die()
+        if self.chance(self.faults.refused_node):
+            self.send(NodeNotGranted(node=node.key, boot=node.boot, code="AllocationFailed", message="No room."))
+            return
+        self.tell(f"   {node.key[-8:]} boots for the {node.boot}. time")
+        agent = self.agents[node.key] = Agent(self, node.key, node.boot)
+        self.expect(node.key, node.boot)
+        self.later(self.rng.randrange(1, 300) * MILLISECOND, agent.connect)
+
+    def _release(self, node: str) -> None:
+        agent = self.agents.pop(node, None)
+        if agent is not None:
+            agent.die()
+        self.send(NodeReleased(node=node))
+
+    def machine_died(self, agent: Agent) -> None:
+        """The provider notices, sooner or later."""
+
+        def notice() -> None:
+            if self.agents.get(agent.node) is agent:
+                self.send(NodeEnded(node=agent.node, boot=agent.boot, message="It was killed."))
+
+        self.later(self.rng.randrange(1, 2000) * MILLISECOND, notice)
+
+    # --- processes
+
+    def began(self, agent: Agent, attempt: Attempt) -> int:
+        """A process begins; returns how long it would run."""
+        name = _name(attempt)
+        self.tell(f"   {agent.node[-8:]} begins {name} {attempt.attempt}")
+        others = self.processes.setdefault(name, set())
+        alive = [other for other in others if not self._was_given_up(*other)]
+        if alive:
+            raise Violation(f"{name} runs twice at once: {alive} and {agent.node} {attempt.attempt}")
+        record = self.archive.tasks.get(name[0], {}).get(name[1])
+        if record is not None and (*name, record.seq) in self.succeeded and record.attempt == attempt.attempt:
+            raise Violation(f"{name} runs again, though its success is on record")
+        others.add((agent.node, attempt.attempt))
+        script = self.scripts[name]
+        script.launches += 1
+        return script.duration
+
+    def ended(self, agent: Agent, attempt: Attempt) -> None:
+        self.processes[_name(attempt)].discard((agent.node, attempt.attempt))
+
+    def _was_given_up(self, node: str, attempt: int) -> bool:
+        """Whether a process runs on a node that the service has rightly given up, since nothing was heard of it."""
+        agent = self.agents.get(node)
+        record = self.archive.nodes.get(node)
+        return agent is None or agent.is_absent or record is None or record.boot > agent.boot
+
+
+@dataclass(eq=False)
+class Agent:
+    """A machine with an agent, in one boot."""
+
+    world: World
+    node: str
+    boot: int
+    machine: Machine = field(default_factory=Machine)
+    is_alive: bool = True
+    is_connected: bool = False
+    #: Away for so long that the service may give the node up.
+    is_absent: bool = False
+    channel: int = 0
+    _last_delivery: int = 0
+    _started: dict[Attempt, int] = field(default_factory=dict)
+
+    def connect(self) -> None:
+        if not self.is_alive or self.is_connected:
+            return
+        self.is_absent = False
+        self.is_connected = True
+        self.channel += 1
+        channel = self.channel
+        holding = [_ref(attempt) for attempt in self.machine.holding]
+
+        def answer(reply: Any) -> None:
+            if isinstance(reply, ServiceError) and self.channel == channel:
+                self.world.tell(f"   the agent of {self.node[-8:]} ends, it was refused")
+                self.die()
+
+        event = AgentConnected(
+            node=self.node, boot=self.boot, ip_address="10.0.0.4", agent_version="1", start_task=None, holding=holding
+        )
+        self.world.send(event, answer)
+
+    def break_channel(self) -> None:
+        if not self.is_connected:
+            return
+        world = self.world
+        self.is_connected = False
+        self.channel += 1
+        self.is_absent = world.chance(world.faults.long_absence)
+        away = world.rng.randrange(5, 12) * MINUTE if self.is_absent else world.rng.randrange(1, 20_000) * MILLISECOND
+        world.tell(f"!! the channel of {self.node[-8:]} breaks for {away / SECOND:.3f} s")
+        world.expect(self.node, self.boot)
+        world.later(away, self.connect)
+
+    def die(self) -> None:
+        """The machine ends with all its processes."""
+        self.is_alive = False
+        self.is_connected = False
+        self.channel += 1
+        for attempt in self._started:
+            self.world.ended(self, attempt)
+        self._started.clear()
+
+    def order(self, orders: Orders) -> None:
+        """The service sends orders; they arrive in order, or not at all."""
+        if self.is_connected:
+            self._deliver(lambda: self._obey(self.machine.on_orders(orders, self.world.now)))
+
+    def _deliver(self, act: Callable[[], None]) -> None:
+        channel = self.channel
+        world = self.world
+        moment = max(self._last_delivery, world.now + world.rng.randrange(1, 2000))
+        self._last_delivery = moment
+
+        def arrive() -> None:
+            if self.channel == channel:
+                act()
+
+        world.later(moment - world.now, arrive)
+        if world.chance(world.faults.broken_channel):
+            world.later(world.rng.randrange(10) * MILLISECOND, self.break_channel)
+        elif world.chance(world.faults.dead_machine) and self.is_alive:
+            world.tell(f"!! the machine of {self.node[-8:]} dies")
+            self.die()
+            world.machine_died(self)
+
+    def _obey(self, instructions: list[Any]) -> None:
+        world = self.world
+        for instruction in instructions:
+            if not self.is_alive:
+                return
+            match instruction:
+                case Launch():
+                    attempt = instruction.assignment.attempt
+                    self._started[attempt] = world.now
+                    duration = world.began(self, attempt)
+                    world.later(duration, partial(self._exit, attempt, None))
+                case Kill():
+                    delay = world.rng.randrange(50 * MILLISECOND)
+                    world.later(delay, partial(self._exit, instruction.attempt, -9))
+                case Tell():
+                    self._report(instruction.report)
+
+    def _exit(self, attempt: Attempt, signal: int | None) -> None:
+        """A process ends by itself, or is killed."""
+        if not self.is_alive or attempt not in self._started:
+            return
+        world = self.world
+        start = self._started.pop(attempt)
+        world.ended(self, attempt)
+        script = world.scripts[_name(attempt)]
+        code = signal if signal is not None else int(script.launches <= script.failures)
+        failure = FailureInfo("usererror", "FailureExitCode", "It failed.") if code else None
+        ended = Ended(attempt, start, world.now, code, failure, may_retry=code > 0)
+        self._obey(self.machine.on_ended(ended, world.now))
+
+    def _report(self, report: Any) -> None:
+        event = self._event(report)
+        if event is None or not self.is_connected:
+            return
+        for _ in range(2 if self.world.chance(self.world.faults.doubled_report) else 1):
+            self._deliver(lambda: self.world.send(event))
+
+    def _event(self, report: Any) -> Event | None:
+        if isinstance(report, Started):
+            return TaskStarted(
+                node=self.node, boot=self.boot, attempt=_ref(report.attempt), start_time=report.start_time
+            )
+        if isinstance(report, Ended):
+            failure = report.failure
+            return TaskEnded(
+                node=self.node,
+                boot=self.boot,
+                attempt=_ref(report.attempt),
+                start_time=report.start_time,
+                end_time=report.end_time,
+                exit_code=report.exit_code,
+                result=TaskResult.FAILURE if failure or report.exit_code else TaskResult.SUCCESS,
+                failure=None
+                if failure is None
+                else Failure(ErrorCategory(failure.category), failure.code, failure.message),
+                may_retry=report.may_retry,
+            )
+        return None
+
+
+def _name(attempt: Attempt) -> TaskName:
+    return attempt.job_id, attempt.task_id
+
+
+def _ref(attempt: Attempt) -> AttemptRef:
+    return AttemptRef(attempt.job_id, attempt.task_id, attempt.attempt)
+
+
+def _told(ref: AttemptRef) -> Attempt:
+    return Attempt(ref.job, ref.task, ref.attempt)
+
+
+def _failure(info: FailureInfo) -> Failure:
+    return Failure(ErrorCategory(info.category), info.code, info.message)
+
+
+def _no_orders(state: State, node: str) -> Orders:
+    record = state.nodes.get(node)
+    slots = state.pools[record.pool].task_slots_per_node if record else 1
+    return Orders(task_slots=slots, start=[], stop=[], forget=[])
+
+
+def _full_orders(state: State, sync: SyncNode) -> Orders:
+    slots = state.pools[state.nodes[sync.node].pool].task_slots_per_node
+    orders = Orders(task_slots=slots, full=True, start=[], stop=[], forget=[_told(ref) for ref in sync.forget])
+    for start in sync.start:
+        _add_start(state, orders, start)
+    return orders
+
+
+def _add_start(state: State, orders: Orders, start: StartTask) -> None:
+    """As the service does: not if the task has gone on in the same batch."""
+    task = state.tasks.get((start.attempt.job, start.attempt.task))
+    if task is not None and task.attempt == start.attempt.attempt:
+        orders.start.append(
+            Assignment(
+                attempt=_told(start.attempt),
+                required_slots=start.required_slots,
+                task=b"{}",
+                max_wall_clock_time=0,
+                retention_time=0,
+            )
+        )
+
+
+def _short(message: Event | Effect) -> str:
+    parts = []
+    for name in message.__struct_fields__:
+        value = getattr(message, name)
+        if name == "tasks":
+            value = f"{len(value)} × {value[0].id}…"
+        elif name in ("node", "nodes") and isinstance(value, Node):
+            value = value.key[-8:]
+        elif isinstance(value, Event):
+            value = _short(value)
+        elif name == "node":
+            value = value[-8:]
+        if name not in ("document", "conditions", "pool_id", "job_record") and value is not None:
+            parts.append(f"{name}={getattr(value, 'key', value)}")
+    return f"{type(message).__name__}({', '.join(parts)})"
+
+
+def is_settled(state: State) -> bool:
+    """Whether no node is in a passing state."""
+    passing = {NodeState.CREATING, NodeState.REBOOTING, NodeState.LEAVING_POOL, NodeState.UNKNOWN, NodeState.STARTING}
+    return not any(node.state in passing for node in state.nodes.values())
