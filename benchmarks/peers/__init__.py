@@ -1,0 +1,1 @@
+"""Others that do some of the same work."""

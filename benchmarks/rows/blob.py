@@ -1,0 +1,152 @@
+"""Blobs, beside Azurite."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.servers import start_server
+
+from ..batch_client import stop
+from ..blob_client import BlobClient, Container
+from ..environments import NotInstallableError
+from ..measuring import OURS, Contender, Goal, row
+from ..peers.azurite import running_azurite
+
+_MIB = 1 << 20
+_LARGE = 256 * _MIB
+_LISTED = 100_000
+_SMALL = 4096
+_SECONDS = 4
+_CONNECTIONS = 8
+_AZURITE = "Azurite"
+
+#: For wrk: names that never come twice, and those of the blobs that are there.
+_PUT = """
+math.randomseed(SEED)
+local run, count = math.random(1e9), 0
+local headers, body = {["x-ms-blob-type"] = "BlockBlob", ["x-ms-version"] = "2021-12-02"}, string.rep("x", 4096)
+request = function()
+  count = count + 1
+  return wrk.format("PUT", "PATH/" .. run .. "-" .. count .. "?SAS", headers, body)
+end
+"""
+_GET = """
+local count = 0
+request = function()
+  count = (count + 1) % 1000
+  return wrk.format("GET", "PATH/blob-" .. string.format("%07d", count) .. "?SAS", {["x-ms-version"] = "2021-12-02"})
+end
+"""
+
+
+@row("blob-large", *(Goal(f"{way}, MiB/s", ">=", 2, _AZURITE) for way in ("upload", "download")), turns=5)
+def large(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
+    """A blob of 256 MiB up and down.
+
+    One Put Blob, one Get Blob, and eight Get Blobs of 32 MiB, by SAS. The client sends the file by the kernel and
+    drops what it gets. Ours is synced to disk before the answer; Azurite does not sync.
+    """
+    file = directory / "content"
+    file.write_bytes(os.urandom(_MIB) * (_LARGE // _MIB))
+    return _contenders(stack, directory, lambda container: lambda: _transfer(container, file))
+
+
+def _transfer(container: Container, file: Path) -> dict[str, float]:
+    rates = {}
+    began = time.perf_counter()
+    container.upload("large", file)
+    rates["upload, MiB/s"] = _LARGE / _MIB / (time.perf_counter() - began)
+    began = time.perf_counter()
+    assert container.download("large") == _LARGE
+    rates["download, MiB/s"] = _LARGE / _MIB / (time.perf_counter() - began)
+    part = _LARGE // 8
+    began = time.perf_counter()
+    assert sum(container.download("large", first, first + part - 1) for first in range(0, _LARGE, part)) == _LARGE
+    rates["download in ranges, MiB/s"] = _LARGE / _MIB / (time.perf_counter() - began)
+    return rates
+
+
+@row("blob-small", *(Goal(f"{way}/s", ">=", 3, _AZURITE) for way in ("puts", "gets")))
+def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
+    """Blobs of 4 KiB put and got, per second.
+
+    By wrk over 8 connections for 4 s each, by SAS: Put Blob with new names, Get Blob of a thousand others. Ours are
+    synced to disk before the answer; Azurite does not sync.
+    """
+
+    def prepare(container: Container) -> Contender:
+        _fill(container, 1000)
+        return lambda: {
+            "puts/s": container.rate(_PUT.replace("SEED", str(time.time_ns() % 10**9)), _SECONDS, _CONNECTIONS),
+            "gets/s": container.rate(_GET, _SECONDS, _CONNECTIONS),
+        }
+
+    return _contenders(stack, directory, prepare)
+
+
+@row("blob-list", is_long=True)
+def listing(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
+    """The list of a container with 100,000 blobs, page by page.
+
+    Timed: all pages of 5,000, each parsed before the next is asked for. Putting the blobs is not timed.
+    """
+
+    def prepare(container: Container) -> Contender:
+        _fill(container, _LISTED)
+
+        def list_all() -> dict[str, float]:
+            began = time.perf_counter()
+            assert sum(container.pages()) == _LISTED
+            return {f"list of {_LISTED:,}, s": time.perf_counter() - began}
+
+        return list_all
+
+    return _contenders(stack, directory, prepare)
+
+
+def _contenders(stack: ExitStack, directory: Path, prepare: Callable[[Container], Contender]) -> dict[str, Contender]:
+    """Each service's, on a new container."""
+    contenders = {}
+    for name, start in ((OURS, _start_millpond), (_AZURITE, _start_azurite)):
+        try:
+            contenders[name] = prepare(start(stack, directory).new_container("measured"))
+        except NotInstallableError as failure:
+            contenders[name] = _absent(failure)
+    return contenders
+
+
+def _start_millpond(stack: ExitStack, directory: Path) -> BlobClient:
+    server = start_server(directory / "millpond", "--only", "blob")
+    stack.callback(stop, server)
+    names = ("STORAGE_ACCOUNT_URL", "STORAGE_ACCOUNT_NAME", "STORAGE_ACCOUNT_KEY")
+    return BlobClient(*(server.credentials[name] for name in names))
+
+
+def _start_azurite(stack: ExitStack, directory: Path) -> BlobClient:
+    (directory / "azurite").mkdir()
+    return stack.enter_context(running_azurite(directory / "azurite"))
+
+
+def _absent(failure: Exception) -> Contender:
+    def fail() -> Mapping[str, float]:
+        raise failure
+
+    return fail
+
+
+def _fill(container: Container, count: int) -> None:
+    """Put so many small blobs, ``blob-0000000`` and so on."""
+    names = [f"blob-{number:07}" for number in range(count)]
+    threads = [
+        threading.Thread(target=container.put_small, args=(iter(names[index::_CONNECTIONS]), bytes(_SMALL)))
+        for index in range(_CONNECTIONS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
