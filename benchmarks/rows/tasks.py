@@ -132,6 +132,12 @@ def add_tasks(credentials: Mapping[str, str], job: str, count: int, command_line
         thread.start()
     for thread in threads:
         thread.join()
+    took = time.perf_counter() - began
     if failures:
         raise failures[0]
-    return time.perf_counter() - began
+    client = BatchClient(credentials)
+    counts = client.task_counts(job)
+    client.close()
+    if counts["active"] + counts["running"] + counts["completed"] != count:
+        raise RuntimeError(f"of {count} tasks, these were accepted: {counts}")
+    return took
