@@ -95,8 +95,7 @@ class Agent:
         while not self._channel.is_dismissed:
             due = min(self._channel.tend(), self._due_in_s())
             self._greet()
-            file = self._channel.socket.fileno() if self._channel.socket else -1
-            self._loop.watch(file, writable=self._channel.wants_to_write)
+            self._loop.watch(self._channel.fileno(), writable=self._channel.wants_to_write)
             children, events = self._loop.wait(due)
             self._runner.tend(children=children)
             if events:
@@ -270,6 +269,9 @@ class Agent:
         """Answer a file request, no faster than the channel takes it. In a thread."""
         for reply in self._files.answer(request):
             self._file_room.acquire()
+            if generation != self._channel.generation or not self._channel.is_open:
+                self._file_room.release()
+                return
             self._loop.post(partial(self._send_file, reply, generation))
 
     def _send_file(self, reply: FileReply, generation: int) -> None:
@@ -284,7 +286,6 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
     Returns when the service has no use for the node any more. Raises ``OSError`` where it cannot be set up.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.setswitchinterval(0.0005)  # threads that work through big files must not keep the loop waiting
     directory = Path(launch.directory)

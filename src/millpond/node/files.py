@@ -39,7 +39,7 @@ class FileService:
             yield FileReply(request=request.request, error=str(error))
         except (FileNotFoundError, NotADirectoryError):
             yield FileReply(request=request.request, error="notFound")
-        except OSError:
+        except (OSError, ValueError):
             yield FileReply(request=request.request, error="ioError")
 
     def _open(self, path: str, *, follow: bool = True) -> int:
@@ -145,6 +145,7 @@ def _walk(directory: str, prefix: str, recursive: bool) -> Iterator[FileEntry]:
 
 def _entry(name: str, status: os.stat_result) -> FileEntry:
     is_directory = stat.S_ISDIR(status.st_mode)
+    name = os.fsencode(name).decode(errors="replace")  # what is no UTF-8 cannot be said, nor asked for
     return FileEntry(
         name, is_directory, 0 if is_directory else status.st_size, status.st_mtime_ns // 1000, status.st_mode
     )
@@ -156,7 +157,7 @@ def _place(handle: int) -> str:
         import fcntl
 
         return fcntl.fcntl(handle, 50, b"\0" * 1024).rstrip(b"\0").decode()  # F_GETPATH
-    return os.readlink(f"/proc/self/fd/{handle}")
+    return os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115
 
 
 def _reopenable(handle: int) -> str:

@@ -36,7 +36,7 @@ _decode_launch = msgspec.json.Decoder(AgentLaunch).decode
 
 def main() -> None:
     """Serve until standard input ends."""
-    from . import agent, transfer  # noqa: F401 - loaded once, for every agent that is forked
+    from . import agent, keeper, transfer  # noqa: F401 - loaded once, for every agent that is forked
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Sequence
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -140,7 +141,7 @@ def bound_task_capabilities() -> None:
             _check(_libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "prctl")
 
 
-def set_thread_groups(groups: list[int]) -> None:
+def set_thread_groups(groups: Sequence[int]) -> None:
     """The supplementary groups of the calling thread."""
     _call("setgroups", len(groups), (ctypes.c_uint32 * len(groups))(*groups))
 

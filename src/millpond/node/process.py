@@ -285,7 +285,7 @@ def _process_table() -> tuple[dict[int, int], dict[int, int]]:
     sessions: dict[int, int] = {}
     if not _LINUX:
         return parents, sessions
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all it needs
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - for every process of the machine

@@ -13,7 +13,7 @@ from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
 from . import commandline, failures
-from .documents import TaskDocument
+from .documents import ResourceFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
 from .users import UnknownUserError, User, Users
@@ -95,9 +95,9 @@ class Runner:
             if document.container_settings is not None:
                 self._fail_to_start(run, failures.containers_not_supported(self.has_containers))
             elif document.resource_files:
-                self._fetch(run)
+                self._fetch(run, run.user, document.resource_files)
             else:
-                self._spawn(run)
+                self._spawn(run, run.user)
 
     def stop(self, directory: str) -> None:
         """End a run and all its processes."""
@@ -117,11 +117,8 @@ class Runner:
         if self._next_deadline is not None and time.monotonic() >= self._next_deadline:
             self._enforce_deadlines()
 
-    def _fetch(self, run: Run) -> None:
+    def _fetch(self, run: Run, user: User, files: list[ResourceFile]) -> None:
         cancelled = run.cancelled = threading.Event()
-        files, user = run.document.resource_files, run.user
-        assert files
-        assert user
 
         def fetch() -> FailureInfo | None:
             from .transfer import fetch_all
@@ -137,20 +134,19 @@ class Runner:
             if failure:
                 self._fail_to_start(run, failure)
             else:
-                self._spawn(run)
+                self._spawn(run, user)
 
         self._loop.in_thread("download", _DOWNLOADS, fetch, fetched)
 
-    def _spawn(self, run: Run) -> None:
-        assert run.user
+    def _spawn(self, run: Run, user: User) -> None:
         settings = {**run.environment, **run.document.environment()} if run.environment else run.document.environment()
         try:
             command = Command(
                 words=commandline.split(run.document.command_line),
-                environment=self._work.environment(run.directory, run.user, settings, run.attempt),
+                environment=self._work.environment(run.directory, user, settings, run.attempt),
                 directory=run.directory,
                 working_directory=f"{run.directory}/wd",
-                credentials=run.user.credentials,
+                credentials=user.credentials,
             )
             self._trees.spawn(command, keeps_background=run.attempt is None)
         except ProgramNotFoundError as error:

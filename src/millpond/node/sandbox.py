@@ -54,7 +54,7 @@ _VIRTUAL = frozenset(
     ]
 )
 #: What the node has of its own.
-_OWN = ("/proc", "/sys", "/dev", "/tmp")  # noqa: S108
+_OWN = ("/proc", "/sys", "/dev", "/tmp")  # noqa: S108 - a place, not a file
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
 _DEVICE_PATTERNS = ("nvidia*", "dri", "kfd", "infiniband")
 _SAFE = linux.MS_NODEV if sys.platform == "linux" else 0
@@ -159,7 +159,7 @@ def _mount_own(directory: Path, view: Path) -> None:
     linux.mount("/sys", f"{view}/sys", flags=linux.MS_BIND | linux.MS_REC)
     with contextlib.suppress(OSError):
         linux.make_read_only(f"{view}/sys")
-    linux.mount(str(directory / "tmp"), f"{view}/tmp", flags=linux.MS_BIND)
+    linux.mount(str(directory / "tmp"), str(view / "tmp"), flags=linux.MS_BIND)
     _mount_devices(Path(f"{view}/dev"))
 
 

@@ -6,7 +6,9 @@ Everything is written as the task's user, so that no link which that user plante
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
 import threading
 import urllib.parse
 import xml.etree.ElementTree as ET
@@ -15,12 +17,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-import httpx
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    MaxRetryError,
+    NameResolutionError,
+    ReadTimeoutError,
+    URLSchemeUnknown,
+)
 
 from millpond.common.agent_protocol import FailureInfo
 
 from .documents import ResourceFile
 from .users import Credentials
+
+log = logging.getLogger(__name__)
 
 _TRIES = 4
 _FIRST_PAUSE_S = 0.25
@@ -64,12 +77,15 @@ def fetch_all(
         return error.failure
     except _CancelledError:
         pass
+    except Exception as error:  # whatever a task's URLs and paths may do, they do not end the agent
+        log.exception("a download went wrong")
+        return TransferError("BlobDownloadMiscError", _without_query(str(error)), "").failure
     return None
 
 
 @contextlib.contextmanager
 def _as_file_user(credentials: Credentials) -> Iterator[None]:
-    if not credentials.uid:
+    if credentials.uid is None:
         yield
         return
     from . import linux
@@ -81,12 +97,22 @@ def _as_file_user(credentials: Credentials) -> Iterator[None]:
         linux.set_thread_file_user(0, 0)
 
 
+class _StatusError(Exception):
+    """The server's answer was not the content."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP status {status}")
+        self.status = status
+
+
 class _Fetcher:
     """Downloads over kept connections. Methods raise :class:`TransferError`, :class:`_CancelledError`."""
 
     def __init__(self, cancelled: threading.Event) -> None:
         self._cancelled = cancelled
-        self._client = httpx.Client(timeout=httpx.Timeout(60, connect=10), follow_redirects=True, trust_env=False)
+        self._connections = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=10, read=60), retries=urllib3.Retry(0, redirect=5, raise_on_redirect=True)
+        )
 
     def __enter__(self) -> _Fetcher:
         return self
@@ -94,7 +120,7 @@ class _Fetcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._connections.clear()
 
     def sources(self, file: ResourceFile) -> Iterator[tuple[str, str]]:
         """The URLs that a resource file stands for, each with its path below the working directory."""
@@ -134,18 +160,28 @@ class _Fetcher:
                 return
 
     def _list(self, url: str) -> ET.Element:
-        answer = self._client.get(url, headers={"x-ms-version": _LIST_VERSION})
-        answer.raise_for_status()
-        return ET.fromstring(answer.content)
+        with self._get(url, {"x-ms-version": _LIST_VERSION}) as answer:
+            return ET.fromstring(answer.read())  # noqa: S314 - expat has limits of its own for what entities become
 
     def _download(self, url: str, target: Path) -> None:
-        with self._client.stream("GET", url) as answer:
-            answer.raise_for_status()
-            with _writing(target) as write:
-                for chunk in answer.iter_bytes(_CHUNK):
-                    if self._cancelled.is_set():
-                        raise _CancelledError
-                    write(chunk)
+        with self._get(url, {}) as answer, _writing(target) as write:
+            for chunk in answer.stream(_CHUNK, decode_content=False):
+                if self._cancelled.is_set():
+                    raise _CancelledError
+                write(chunk)
+
+    @contextlib.contextmanager
+    def _get(self, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        """A 200 answer, its body not read yet. Raises ``HTTPError``, :class:`_StatusError`."""
+        answer = self._connections.request("GET", url, headers=headers, preload_content=False)
+        try:
+            if answer.status != 200:
+                raise _StatusError(answer.status)
+            yield answer
+        except BaseException:
+            answer.close()  # what is left of the body is not worth reading
+            raise
+        answer.release_conn()
 
     def _with_retries(self, url: str, action: Callable[[], _T]) -> _T:
         """Do it again after what may pass: lost connections, 408, 429 and 5xx."""
@@ -153,7 +189,7 @@ class _Fetcher:
         for left in reversed(range(_TRIES)):
             try:
                 return action()
-            except (httpx.HTTPError, httpx.InvalidURL, ET.ParseError, _CannotWriteError) as error:
+            except (HTTPError, _StatusError, ET.ParseError, _CannotWriteError) as error:
                 failure, may_pass = _judge(error, url)
                 if not may_pass or not left:
                     raise failure from error
@@ -183,23 +219,22 @@ def _writing(target: Path) -> Iterator[Callable[[bytes], int]]:
 
 def _judge(error: Exception, url: str) -> tuple[TransferError, bool]:
     """What a failed try means, and whether another may do better."""
-    shown = urllib.parse.urlunsplit(urllib.parse.urlsplit(url)._replace(query=""))  # without its SAS
+    shown = _without_query(url)
     if isinstance(error, _CannotWriteError):
         return TransferError("ResourceFileWriteFailed", str(error), shown), False
-    if isinstance(error, httpx.HTTPStatusError):
-        status = error.response.status_code
-        if status in (401, 403):
+    if isinstance(error, _StatusError):
+        if error.status in (401, 403):
             return TransferError("BlobAccessDenied", "Access for one of the specified blobs is denied", shown), False
-        if status in (404, 410):
+        if error.status in (404, 410):
             return TransferError("BlobNotFound", "One of the specified blobs is not found", shown), False
-        may_pass = status >= 500 or status in (408, 429)
-        return TransferError("BlobDownloadMiscError", f"The download ended with HTTP status {status}", shown), may_pass
-    if isinstance(error, httpx.TimeoutException):
+        may_pass = error.status >= 500 or error.status in (408, 429)
+        message = f"The download ended with HTTP status {error.status}"
+        return TransferError("BlobDownloadMiscError", message, shown), may_pass
+    cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+    if isinstance(cause, ReadTimeoutError | ConnectTimeoutError):
         return TransferError("BlobDownloadTimedOut", "The download timed out", shown), True
-    message = str(error) or type(error).__name__
-    return TransferError("BlobDownloadMiscError", message, shown), isinstance(error, httpx.TransportError) and not (
-        isinstance(error, httpx.UnsupportedProtocol)
-    )
+    may_pass = not isinstance(cause, LocationValueError | URLSchemeUnknown | NameResolutionError | ET.ParseError)
+    return TransferError("BlobDownloadMiscError", _without_query(str(cause)), shown), may_pass
 
 
 def _inside(working_directory: str, path: str) -> Path:
@@ -215,3 +250,8 @@ def _mode(file: ResourceFile) -> int:
         return int(file.file_mode, 8) & 0o7777 if file.file_mode else _DEFAULT_MODE
     except ValueError:
         return _DEFAULT_MODE
+
+
+def _without_query(text: str) -> str:
+    """A URL, or a message with URLs in it, without their SAS."""
+    return re.sub(r"\?[^\s'\")]*", "", text)

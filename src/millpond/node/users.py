@@ -3,7 +3,8 @@
 Where the agent is root in a sandbox, it makes them: ``_azbatch`` for the pool's tasks, one that is used by no other
 task at the time for each task that wants its own (``_azbatchtask_N``), and the pool's ``userAccounts``. Elevated
 auto-users are root, because start tasks call ``apt-get`` and ``pip`` without ``sudo``; a named account that is elevated
-may use ``sudo`` without a password where the machine has it, and is root where it has not.
+may use ``sudo`` without a password where the machine has it, and is root where it has not. All are in one group, so
+that everyone can read what a start task has brought, which by default is closed to others.
 
 Elsewhere all tasks run as the agent's own user, whatever they name; a name that the pool does not know still fails.
 """
@@ -34,7 +35,8 @@ class Credentials:
     """Who a process will be. As a context: processes spawned by this thread within it are that user's.
 
     The thread's effective user stays root; its *real* user changes for the moment, which ``posix_spawn`` is told to
-    make the child's only one. That spares the full fork that Python's ``subprocess`` needs to change the user.
+    make the child's only one. That spares the full fork that Python's ``subprocess`` needs to change the user. A task
+    under the same user may send signals to the thread in that moment; the first process of a sandbox ignores them.
     """
 
     __slots__ = ("gid", "groups", "uid")
@@ -52,11 +54,11 @@ class Credentials:
 
     def __enter__(self) -> bool:
         """Returns whether ``posix_spawn`` must reset the ids."""
-        if not self.uid:
+        if self.uid is None:
             return False
         from . import linux
 
-        linux.set_thread_groups(list(self.groups))
+        linux.set_thread_groups(self.groups)
         linux.set_thread_group_ids(self.gid, 0, 0)
         linux.set_thread_users(self.uid, 0, 0)
         return True
@@ -64,12 +66,12 @@ class Credentials:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.uid:
+        if self.uid is not None:
             from . import linux
 
             linux.set_thread_users(0, 0, 0)
             linux.set_thread_group_ids(0, 0, 0)
-            linux.set_thread_groups([])
+            linux.set_thread_groups(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Users:
         """Let all users write into a directory, and read what any of them puts there, root's files of mode 0750 too."""
         if self._can_switch:
             os.chown(directory, -1, _FIRST_ID)
-            Path(directory).chmod(0o2777)  # noqa: S103 - what is put there gets the directory's group
+            Path(directory).chmod(0o2777)
 
     def of_task(self, identity: UserIdentity | None, *, is_start_task: bool = False) -> User:
         """The user for a task; to be given back by :meth:`release`. Raises :class:`UnknownUserError`."""
@@ -140,7 +142,7 @@ class Users:
             return
         if self._can_switch:
             os.chown(directory, 0, 0, follow_symlinks=False)
-            os.chmod(directory, 0o700)
+            Path(directory).chmod(0o700)
         self._free_leases.append(user.lease)
 
     def _lease(self, is_start_task: bool) -> User:
@@ -154,22 +156,27 @@ class Users:
         return User(name, "TaskNonAdmin", *made, lease=number)
 
     def _root(self) -> tuple[str, Credentials]:
-        return ("root", Credentials(0)) if self._can_switch else (self._own_login, Credentials(None))
-
-    def _make(self, name: str, uid: int, gid: int, group: str = "") -> tuple[str, Credentials]:
-        """Enter a user and its group in the node's files, unless the name is there already."""
         if not self._can_switch:
             return self._own_login, Credentials(None)
+        return "root", Credentials(0, _FIRST_ID, (_FIRST_ID,))
+
+    def _make(self, name: str, uid: int, gid: int, group: str = "") -> tuple[str, Credentials]:
+        """Enter a user and its group in the node's files, in place of one of the machine's of that name."""
+        if not self._can_switch:
+            return self._own_login, Credentials(None)
+        if name == "root":
+            return self._root()
         self._enter("group", group or name, f"x:{gid}:")
         self._enter("passwd", name, f"x:{uid}:{gid}::/home/{name}:/bin/sh")
         return name, Credentials(uid, gid, (gid, _FIRST_ID))
 
     def _enter(self, file: str, name: str, rest: str) -> None:
         path = self._etc / file
-        content = path.read_text() if path.exists() else ""
-        if not any(line.startswith(f"{name}:") for line in content.splitlines()):
-            with path.open("a") as lines:
-                lines.write(f"{'' if content.endswith(chr(10)) or not content else chr(10)}{name}:{rest}\n")
+        lines = path.read_text().splitlines() if path.exists() else []
+        entry = f"{name}:{rest}"
+        if entry not in lines:
+            lines = [line for line in lines if not line.startswith(f"{name}:")]
+            path.write_text("\n".join([*lines, entry, ""]))
 
     def _allow_sudo(self, name: str) -> None:
         path = self._etc / "sudoers.d" / "batch-users"

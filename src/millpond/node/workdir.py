@@ -91,7 +91,7 @@ class WorkDirectory:
         user.credentials.own(working_directory)
         user.credentials.own(directory)
         if is_public:
-            os.chmod(directory, 0o755)  # noqa: PTH101
+            os.chmod(directory, 0o755)  # noqa: PTH101, S103
 
     def close(self, directory: str, user: User) -> None:
         """Make sure that the output files exist where nothing could be started."""

@@ -48,8 +48,8 @@ class _Node:
         self.directory = directory
         self.record = record
         self.ended = asyncio.Event()
-        #: Nobody needs to be told of its end: it was asked for.
-        self.is_ending = False
+        #: It was set up, and nobody has asked for its end: an end is news.
+        self.is_wanted = False
 
 
 class LocalProvider:
@@ -63,7 +63,7 @@ class LocalProvider:
         self._directory = settings.data / "batch" / "nodes"
         self._nodes: dict[str, _Node] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._launcher = _Launcher()
+        self._launcher = _Launcher(self._launched)
         self._isolation: Literal["sandbox", "process"] | None = None
         self._finding_isolation = asyncio.Lock()
         #: Addresses given to nodes, by key.
@@ -92,6 +92,11 @@ class LocalProvider:
                     return
                 await self._end(present)
             await self._launch(node)
+            # Where it has ended since, that was before anybody could be told.
+            launched = self._nodes[node.key]
+            launched.is_wanted = True
+            if launched.ended.is_set():
+                self._ended(node.key, launched)
 
     async def observe(self, nodes: Sequence[str]) -> list[Observation]:
         self._restore()
@@ -116,12 +121,12 @@ class LocalProvider:
         self._addresses.pop(node, None)
 
     async def close(self, *, release_all: bool) -> None:
+        await self._launcher.close()  # first: nodes that were about to start are told of before it returns
         if release_all:
             self._restore()
             await asyncio.gather(*(self._end(node) for node in self._nodes.values()))
         for task in self._tasks:
             task.cancel()
-        await self._launcher.close()
 
     # --- launching
 
@@ -141,11 +146,12 @@ class LocalProvider:
         )
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            await self._launcher.launch(launch, lambda: self._watch_launched(node.key))
+            await self._launcher.launch(launch)
         except LaunchFailedError as error:
             raise NotGranted("AllocationFailed", f"The node could not be started: {error}") from error
 
-    def _watch_launched(self, key: str) -> None:
+    def _launched(self, key: str) -> None:
+        """A node has become a process: watch it from now on."""
         directory = self._directory_of(key)
         record = _read_record(directory)
         if record:
@@ -180,7 +186,7 @@ class LocalProvider:
             is_trial=True,
         )
         try:
-            await self._launcher.launch(launch, _nothing)
+            await self._launcher.launch(launch)
         except LaunchFailedError as error:
             return str(error)
         finally:
@@ -217,9 +223,9 @@ class LocalProvider:
         for directory in self._directory.iterdir():
             record = _read_record(directory)
             if record:
-                self._adopt(record.key, directory, record)
+                self._adopt(record.key, directory, record).is_wanted = True
 
-    def _adopt(self, key: str, directory: Path, record: AgentRecord) -> None:
+    def _adopt(self, key: str, directory: Path, record: AgentRecord) -> _Node:
         """Watch a node's process until it ends."""
         node = self._nodes[key] = _Node(directory, record)
         pidfd = _open_pidfd(record)
@@ -238,6 +244,7 @@ class LocalProvider:
             task = asyncio.create_task(self._look_until_ended(key, node))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return node
 
     async def _look_until_ended(self, key: str, node: _Node) -> None:
         while process_start(node.record.pid) == node.record.started:
@@ -246,16 +253,21 @@ class LocalProvider:
 
     def _ended(self, key: str, node: _Node) -> None:
         node.ended.set()
-        if not node.is_ending:
+        if node.is_wanted:
+            node.is_wanted = False
             reason = _last_words(node.directory)
             log.warning("node %s ended: %s", key, reason)
             self._on_end(Observation(key, False, reason))
 
     async def _end(self, node: _Node) -> None:
         """End a node with all that it runs. Raises ``TimeoutError`` where it does not end."""
-        node.is_ending = True
-        if node.ended.is_set():
-            return
+        node.is_wanted = False
+        if not node.ended.is_set():
+            await self._end_process(node)
+        if node.record.isolation == "process":
+            await asyncio.to_thread(_end_strays, node.directory / "root")
+
+    async def _end_process(self, node: _Node) -> None:
         # A sandbox goes with its first process; a keeper must have the time to end what is below it.
         number = signal.SIGKILL if node.record.isolation == "sandbox" else signal.SIGTERM
         if process_start(node.record.pid) == node.record.started:
@@ -273,18 +285,23 @@ class LaunchFailedError(Exception):
 
 
 class _Launcher:
-    """The process that forks agents (:mod:`millpond.node.launcher`), started when it is needed."""
+    """The process that forks agents (:mod:`millpond.node.launcher`), started when it is needed.
 
-    def __init__(self) -> None:
+    ``on_launched`` is called with the key of each node that has become a process.
+    """
+
+    def __init__(self, on_launched: Callable[[str], None]) -> None:
+        self._on_launched = on_launched
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
-        self._waiting: dict[tuple[str, int], tuple[asyncio.Future[None], Callable[[], None]]] = {}
+        self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
 
-    async def start(self) -> None:
+    async def start(self) -> asyncio.StreamWriter:
+        """Start it unless it runs. Returns where its orders go."""
         async with self._starting:
-            if self._process and self._process.returncode is None:
-                return
+            if self._process and self._process.stdin and self._process.returncode is None:
+                return self._process.stdin
             environment = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -296,17 +313,20 @@ class _Launcher:
                 cwd="/",
                 start_new_session=True,
             )
-            self._reading = asyncio.create_task(self._read_replies(self._process))
+            stdin, stdout = self._process.stdin, self._process.stdout
+            if stdin is None or stdout is None:
+                raise RuntimeError("the launcher was started without pipes")
+            self._reading = asyncio.create_task(self._read_replies(stdout))
+            return stdin
 
-    async def launch(self, launch: AgentLaunch, launched: Callable[[], None]) -> None:
-        """Start an agent; ``launched`` is called as soon as it is a process. Raises :class:`LaunchFailedError`."""
-        await self.start()
-        assert self._process and self._process.stdin
+    async def launch(self, launch: AgentLaunch) -> None:
+        """Start an agent and wait until it is set up. Raises :class:`LaunchFailedError`."""
+        orders = await self.start()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         name = (launch.key, launch.boot)
-        self._waiting[name] = (done, launched)
+        self._waiting[name] = done
         try:
-            self._process.stdin.write(msgspec.json.encode(launch) + b"\n")
+            orders.write(msgspec.json.encode(launch) + b"\n")
             async with asyncio.timeout(_LAUNCH_TIMEOUT_S):
                 await done
         except (TimeoutError, ConnectionError) as error:
@@ -315,29 +335,29 @@ class _Launcher:
             self._waiting.pop(name, None)
 
     async def close(self) -> None:
-        """Let it go. The agents stay."""
+        """End it, and wait for what it has begun. The agents stay."""
         if self._process and self._process.stdin:
             self._process.stdin.close()
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
         if self._reading:
-            await self._reading
+            await self._reading  # ends when the last agent that was being set up has said how that went
 
-    async def _read_replies(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout
-        async for line in process.stdout:
+    async def _read_replies(self, replies: asyncio.StreamReader) -> None:
+        async for line in replies:
             reply = _decode_reply(line)
-            done, launched = self._waiting.get((reply.key, reply.boot), (None, None))
-            if done is None or launched is None or done.done():
-                continue
             if reply.stage == "launched":
-                launched()
-            elif reply.stage == "ready":
+                self._on_launched(reply.key)
+                continue
+            done = self._waiting.get((reply.key, reply.boot))
+            if done is None or done.done():
+                continue
+            if reply.stage == "ready":
                 done.set_result(None)
             else:
                 done.set_exception(LaunchFailedError(reply.message))
-        for done, _ in self._waiting.values():
+        for done in self._waiting.values():
             if not done.done():
                 done.set_exception(LaunchFailedError("the launcher ended"))
 
@@ -368,13 +388,19 @@ def _last_words(directory: Path) -> str:
     try:
         with (directory / "agent.log").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS))
-            return file.read().decode(errors="replace").strip()
+            words = file.read().decode(errors="replace").strip()
     except OSError:
-        return ""
+        words = ""
+    return words or "The agent ended without a word."
 
 
-def _nothing() -> None:
-    """For launches that nobody watches."""
+def _end_strays(root: Path) -> None:
+    """End processes of a node without a sandbox whose keeper did not live to do it: its environment tells them."""
+    mark = b"AZ_BATCH_NODE_ROOT_DIR=" + os.fsencode(root)
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 def _remove(path: Path) -> None:
