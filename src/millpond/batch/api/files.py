@@ -148,7 +148,7 @@ async def _get(service: BatchService, call: Call, place: _Place) -> Answer:
     if entry.is_directory:
         raise error("OperationInvalidForCurrentState", ("Reason", "The path names a directory."))
     call.check_read(entry.modified)
-    offset, length = _read_range(call, entry.size)
+    offset, length = read_range(call, entry.size)
     content = await service.files.read(place.node, place.path(name), offset, length)
     return Answer(200, _headers(place, name, entry, length), content)
 
@@ -213,7 +213,7 @@ def _content_type(name: str) -> str:
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-def _read_range(call: Call, size: int) -> tuple[int, int]:
+def read_range(call: Call, size: int) -> tuple[int, int]:
     """Offset and length of what is asked for, by ``ocp-range`` or ``Range``.
 
     Raises ``InvalidHeaderValue``, or ``InvalidRange`` where nothing of it is in the file.

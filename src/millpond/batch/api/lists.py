@@ -33,7 +33,8 @@ def page_of(call: Call, items: Sequence[tuple[str, T]]) -> tuple[list[T], str | 
     token = call.query.get("$skiptoken")
     if token is not None:
         try:
-            last = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+            padded = token + "=" * (-len(token) % 4)
+            last = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
         except (ValueError, binascii.Error):
             raise _bad_token(call) from None
         items = [item for item in items if item[0] > last]

@@ -92,7 +92,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_NODE}/deallocate", not_implemented, since="2024-07-01"),
     Operation("POST", f"{_NODE}/disablescheduling", not_implemented),
     Operation("POST", f"{_NODE}/enablescheduling", not_implemented),
-    Operation("GET", f"{_NODE}/remoteloginsettings", not_implemented),
+    Operation("GET", f"{_NODE}/remoteloginsettings", not_implemented, since="2016-02-01"),
     Operation("GET", f"{_NODE}/rdp", not_implemented, until="2024-02-01"),
     Operation("POST", f"{_NODE}/uploadbatchservicelogs", not_implemented, since="2018-03-01"),
     Operation("GET", f"{_NODE}/extensions", not_implemented, since="2021-06-01"),

@@ -1,0 +1,105 @@
+"""What has no effect yet is refused by name, not taken in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from millpond.batch.api.unbuilt import REFUSED, refuse_unbuilt
+from millpond.batch.api.wire import jobs, pools, tasks
+from millpond.batch.api.wire.codec import from_json
+from millpond.batch.api.wire.fields import Model
+from millpond.common.errors import ServiceError
+
+MACHINE = {"imageReference": {}, "nodeAgentSKUId": "x"}
+POOL = {"id": "p", "vmSize": "s", "virtualMachineConfiguration": MACHINE}
+JOB = {"id": "j", "poolInfo": {"poolId": "p"}}
+TASK = {"id": "t", "commandLine": "true"}
+
+
+def test_refused_members_are_members() -> None:
+    for model, names in REFUSED.items():
+        assert set(names) <= set(model.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "name"),
+    [
+        (pools.PoolAdd, POOL | {"enableAutoScale": True}, "enableAutoScale"),
+        (
+            pools.PoolAdd,
+            POOL | {"applicationPackageReferences": [{"applicationId": "a"}]},
+            "applicationPackageReferences",
+        ),
+        (
+            pools.PoolAdd,
+            POOL | {"virtualMachineConfiguration": MACHINE | {"containerConfiguration": {"type": "dockerCompatible"}}},
+            "virtualMachineConfiguration.containerConfiguration",
+        ),
+        (
+            pools.PoolAdd,
+            POOL | {"startTask": {"commandLine": "x", "containerSettings": {"imageName": "i"}}},
+            "startTask.containerSettings",
+        ),
+        (
+            pools.PoolAdd,
+            POOL
+            | {
+                "startTask": {
+                    "commandLine": "x",
+                    "resourceFiles": [{"httpUrl": "u", "filePath": "f"}, {"autoStorageContainerName": "c"}],
+                }
+            },
+            "startTask.resourceFiles[1].autoStorageContainerName",
+        ),
+        (
+            pools.PoolAdd,
+            POOL | {"networkConfiguration": {"endpointConfiguration": {"inboundNATPools": []}}},
+            "networkConfiguration.endpointConfiguration",
+        ),
+        (pools.PoolPatch, {"mountConfiguration": [{}]}, "mountConfiguration"),
+        (jobs.JobAdd, JOB | {"jobPreparationTask": {"commandLine": "x"}}, "jobPreparationTask"),
+        (jobs.JobAdd, JOB | {"allowTaskPreemption": True}, "allowTaskPreemption"),
+        (
+            jobs.JobAdd,
+            JOB | {"poolInfo": {"autoPoolSpecification": {"poolLifetimeOption": "job"}}},
+            "poolInfo.autoPoolSpecification",
+        ),
+        (jobs.JobPatch, {"allowTaskPreemption": True}, "allowTaskPreemption"),
+        (tasks.TaskAdd, TASK | {"dependsOn": {"taskIds": ["a"]}}, "dependsOn"),
+        (tasks.TaskAdd, TASK | {"multiInstanceSettings": {"coordinationCommandLine": "x"}}, "multiInstanceSettings"),
+        (tasks.TaskAdd, TASK | {"exitConditions": {"default": {"jobAction": "terminate"}}}, "exitConditions"),
+        (
+            tasks.TaskAdd,
+            TASK | {"resourceFiles": [{"httpUrl": "u", "filePath": "f", "identityReference": {"resourceId": "i"}}]},
+            "resourceFiles[0].identityReference",
+        ),
+        (tasks.TaskAdd, TASK | {"authenticationTokenSettings": {"access": ["job"]}}, "authenticationTokenSettings"),
+    ],
+)
+def test_members_without_effect_are_refused(model: type[Model], content: Any, name: str) -> None:
+    with pytest.raises(ServiceError) as refused:
+        refuse_unbuilt(from_json(content, model))
+    assert (refused.value.status, refused.value.code) == (400, "UnsupportedProperty")
+    values = dict(refused.value.details)
+    assert values["PropertyName"] == name
+    assert values["Reason"]
+
+
+@pytest.mark.parametrize(
+    ("model", "content"),
+    [
+        (pools.PoolAdd, POOL | {"enableAutoScale": False, "applicationPackageReferences": []}),
+        (pools.PoolAdd, POOL | {"networkConfiguration": {"subnetId": "s"}}),
+        (pools.PoolAdd, POOL | {"virtualMachineConfiguration": MACHINE | {"osDisk": {"diskSizeGB": 64}}}),
+        (jobs.JobAdd, JOB | {"usesTaskDependencies": True, "allowTaskPreemption": False}),
+        (tasks.TaskAdd, TASK | {"affinityInfo": {"affinityId": "TVM:n"}, "outputFiles": []}),
+        (
+            tasks.TaskAdd,
+            TASK | {"resourceFiles": [{"storageContainerUrl": "u", "blobPrefix": "a/"}]},
+        ),
+    ],
+)
+def test_members_that_say_nothing_or_describe_a_cloud_are_taken(model: type[Model], content: Any) -> None:
+    refuse_unbuilt(from_json(content, model))
