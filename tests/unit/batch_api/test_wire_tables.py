@@ -74,7 +74,7 @@ def _cases(table: list[tuple[type[Model], str, str]]) -> list[tuple[type[Model],
 
 
 #: Where it was the counts alone.
-_FLAT_COUNTS = [
+_FLAT_COUNTS: list[tuple[type[Model], str, str]] = [
     (tasks.TaskCountsResult, "TaskCounts", version)
     for version in reference.versions()
     if "2017-06" < version < "2020-09"
