@@ -26,7 +26,16 @@ def running_azurite(directory: Path) -> Iterator[BlobClient]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [program, "--silent", "--skipApiVersionCheck", "--blobPort", str(port), "--location", directory],
+        [
+            program,
+            "--silent",
+            "--disableTelemetry",
+            "--skipApiVersionCheck",
+            "--blobPort",
+            str(port),
+            "--location",
+            directory,
+        ],
         env={**os.environ, "AZURITE_ACCOUNTS": f"{_ACCOUNT}:{_KEY}"},
         stdout=subprocess.DEVNULL,
     )
