@@ -231,11 +231,14 @@ def test_existing_names_the_keys_that_are_taken(jobs_store: Store) -> None:
 def test_waiting_lists_tasks_without_a_place_in_order(jobs_store: Store) -> None:
     jobs_store.write(
         Changes(jobs={entity_key(ACCOUNT, "Other"): job("Other")}),
-        added(task(1, job_id="Other")),
-        added(task(1), task(2, node=NODE), task(3, state=TaskState.RUNNING, node=NODE), task(4), task(5)),
+        added(task(0, job_id="Other"), task(1, job_id="Other")),
+        added(task(0), task(1), task(2, node=NODE), task(3, state=TaskState.RUNNING, node=NODE), task(4), task(5)),
         added(task(6, state=TaskState.COMPLETED), task(7)),
     )
+    assert [each.seq for each in jobs_store.writer.waiting(JOB, -1, 10)] == [0, 1, 4, 5, 7]
     assert [each.seq for each in jobs_store.writer.waiting(JOB, 0, 10)] == [1, 4, 5, 7]
+    other = entity_key(ACCOUNT, "Other")
+    assert [each.seq for each in jobs_store.writer.waiting(other, -1, 10)] == [0, 1]
     assert [each.seq for each in jobs_store.writer.waiting(JOB, 4, 1)] == [5]
     assert jobs_store.writer.waiting(JOB, 7, 10) == []
 
@@ -560,14 +563,14 @@ def test_sequence_numbers_stay_within_their_job(jobs_store: Store) -> None:
     following = entity_key(ACCOUNT, "Next")
     jobs_store.write(
         Changes(jobs={following: job("Next")}),
-        added(task(1), task(2**32 - 1, "last")),
-        added(task(1, job_id="Next")),
+        added(task(0), task(2**32 - 1, "last")),
+        added(task(0, job_id="Next")),
     )
-    for owner, expected in ((JOB, [1, 2**32 - 1]), (following, [1])):
+    for owner, expected in ((JOB, [0, 2**32 - 1]), (following, [0])):
         seqs = [each.task.seq for each in jobs_store.reader.tasks(owner, Query(10)).items]
         assert seqs == expected
         assert all(first < second for first, second in pairwise(seqs))
-        assert [each.seq for each in jobs_store.writer.waiting(owner, 0, 10)] == expected
+        assert [each.seq for each in jobs_store.writer.waiting(owner, -1, 10)] == expected
 
 
 def test_records_are_stored_in_a_form_that_other_versions_can_read() -> None:

@@ -261,9 +261,13 @@ class _Worker:
     # --- batches ---
 
     def _process(self, first: Sequence[_Item]) -> None:
+        state = self._state or self._reload()
+        if state is None:
+            self._fail(first)
+            return
         taken: list[_Item] = []
         try:
-            self._run_batch(self._arriving(first), taken)
+            self._run_batch(state, self._arriving(first), taken)
         except _CommitFailed as failure:
             _log.critical("The store did not commit %d events: %s", len(taken), failure.__cause__)
             self._fail(taken)
@@ -275,17 +279,20 @@ class _Worker:
                 self._process_alone(item)
 
     def _process_alone(self, item: _Item) -> None:
+        state = self._state
+        if state is None:
+            self._fail([item])
+            return
         try:
-            self._run_batch((item,), [])
+            self._run_batch(state, (item,), [])
         except Exception as failure:
             cause = failure.__cause__ if isinstance(failure, _CommitFailed) else failure
             _log.critical("%s failed and is dropped", _describe(item.event), exc_info=cause)
             self._fail([item])
             self._reload()
 
-    def _run_batch(self, items: Iterable[_Item], taken: list[_Item]) -> None:
+    def _run_batch(self, state: State, items: Iterable[_Item], taken: list[_Item]) -> None:
         """Step the items, noting them in ``taken``, commit, and hand over answers and effects."""
-        state = self._state or self.load()
         effects: list[Effect] = []
         replies: list[Any] = []
         for item in items:
@@ -384,13 +391,14 @@ class _Worker:
         self._hand_over((), self._commit(state, effects, snapshot.nodes))
         return state
 
-    def _reload(self) -> None:
-        """As :meth:`load`; where that fails too, the next batch tries again."""
+    def _reload(self) -> State | None:
+        """As :meth:`load`; where that fails too, there is no state, and the next batch tries again."""
         try:
-            self.load()
+            return self.load()
         except Exception:
             self._state = None
             _log.critical("The state could not be rebuilt from the store", exc_info=True)
+            return None
 
     def _fail(self, items: Sequence[_Item]) -> None:
         self._hand_over([(item, error("InternalError")) for item in items], None)

@@ -185,8 +185,8 @@ def _row(table: Table, record: Pool | Node | Job, **derived: Any) -> dict[str, A
 
 
 def place_of(job_number: int, seq: int) -> int:
-    """Where a job's task lies; with ``seq`` 0 also the beginning of the job's range (the first task has 1 or more)."""
-    return job_number << 32 | seq
+    """Where a job's task lies; for ``seq`` 0, also where the job's range begins."""
+    return (job_number << 32) + seq
 
 
 #: The columns of ``tasks``: those that never change once the task is added, and those that may.
