@@ -7,6 +7,7 @@ import http.client
 import re
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -111,10 +112,11 @@ class Container(NamedTuple):
         lua += (
             '\ndone = function(summary) io.write("errors: ", summary.errors.status + summary.errors.read, "\\n") end\n'
         )
-        command = [system_program("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", "/dev/stdin"]
-        done = subprocess.run(
-            [*command, f"http://{parts.netloc}/"], input=lua, capture_output=True, text=True, check=True
-        )
+        with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:  # not a pipe: wrk reads it more than once
+            file.write(lua)
+            file.flush()
+            command = [system_program("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", file.name]
+            done = subprocess.run([*command, f"http://{parts.netloc}/"], capture_output=True, text=True, check=True)
         rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
         assert rate and "errors: 0\n" in done.stdout, done.stdout
         return float(rate[1])
