@@ -34,6 +34,8 @@ class FileService:
         """All parts of the answer, in order. Blocks on the disk; not for the agent's loop."""
         operations = {"list": self._list, "stat": self._stat, "read": self._read, "delete": self._delete}
         try:
+            if "\0" in request.path or request.path.startswith("/") or ".." in request.path.split("/"):
+                raise _FileError("invalidPath")
             yield from operations[request.operation](request)
         except _FileError as error:
             yield FileReply(request=request.request, error=str(error))
@@ -42,12 +44,9 @@ class FileService:
         except (OSError, ValueError):
             yield FileReply(request=request.request, error="ioError")
 
-    def _open(self, path: str, *, follow: bool = True) -> int:
-        """A handle on what is at ``path``, which is inside the root. Raises ``_FileError``, ``OSError``."""
-        if "\0" in path or path.startswith("/") or ".." in path.split("/"):
-            raise _FileError("invalidPath")
-        flags = _HANDLE | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-        handle = os.open(os.path.join(self._root, path), flags)  # noqa: PTH118 - a text that stays a text
+    def _open(self, path: str) -> int:
+        """A handle on what is at ``path``, where that is inside the root. Raises ``_FileError``, ``OSError``."""
+        handle = os.open(f"{self._root}/{path}", _HANDLE | os.O_CLOEXEC)
         place = _place(handle)
         if place != self._root and not place.startswith(f"{self._root}/"):
             os.close(handle)

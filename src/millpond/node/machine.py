@@ -174,7 +174,8 @@ class Machine:
             instructions.append(Tell(self._ended[attempt]))
             return
         earlier = self._running_by_task.get(_task(attempt))
-        if earlier:  # requeued, and placed here again: the old attempt counts no more
+        if earlier and self._running[earlier].ending is None:
+            # Requeued, and placed here again: the old attempt counts no more.
             self._end(earlier, self._running[earlier], "discarded", instructions)
         self._waiting[attempt] = assignment
 

@@ -8,9 +8,10 @@ memory holds only the files' names.
 from __future__ import annotations
 
 import bisect
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
@@ -25,7 +26,6 @@ class Retention:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._moments: list[int] = []
-        self._open: tuple[int, TextIO] | None = None
         self._reading: Iterator[tuple[str, int]] | None = None
 
     def restore(self) -> None:
@@ -46,14 +46,14 @@ class Retention:
             return
         step = max(SECOND // 10, retention_time // 100)
         moment = -(-(ended + retention_time) // step) * step
-        if self._open is None or self._open[0] != moment:
-            if self._open:
-                self._open[1].close()
-            self._open = (moment, (self._directory / str(moment)).open("a", buffering=1))
-            place = bisect.bisect_left(self._moments, moment)
-            if self._moments[place : place + 1] != [moment]:
-                self._moments.insert(place, moment)
-        self._open[1].write(f"{ended} {path}\n")
+        file = os.open(f"{self._directory}/{moment}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, f"{ended} {path}\n".encode())
+        finally:
+            os.close(file)
+        place = bisect.bisect_left(self._moments, moment)
+        if self._moments[place : place + 1] != [moment]:
+            self._moments.insert(place, moment)
 
     def take(self, now: int) -> list[tuple[str, int]]:
         """Some directories that are due, each with the moment at which its task ended."""
@@ -61,16 +61,13 @@ class Retention:
         while len(taken) < _SLICE and (self._reading or (self._moments and self._moments[0] <= now)):
             if self._reading is None:
                 self._reading = self._read(self._moments[0])
-            taken += [line for line, _ in zip(self._reading, range(_SLICE), strict=False)]
+            taken += itertools.islice(self._reading, _SLICE - len(taken))
             if len(taken) < _SLICE:
                 self._reading = None
         return taken
 
     def _read(self, moment: int) -> Iterator[tuple[str, int]]:
         """The lines of a file, which is removed after the last of them."""
-        if self._open and self._open[0] == moment:
-            self._open[1].close()
-            self._open = None
         file = self._directory / str(moment)
         with file.open() as lines:
             for line in lines:

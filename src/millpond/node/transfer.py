@@ -24,6 +24,7 @@ from urllib3.exceptions import (
     LocationValueError,
     MaxRetryError,
     NameResolutionError,
+    NewConnectionError,
     ReadTimeoutError,
     URLSchemeUnknown,
 )
@@ -231,7 +232,7 @@ def _judge(error: Exception, url: str) -> tuple[TransferError, bool]:
         message = f"The download ended with HTTP status {error.status}"
         return TransferError("BlobDownloadMiscError", message, shown), may_pass
     cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
-    if isinstance(cause, ReadTimeoutError | ConnectTimeoutError):
+    if isinstance(cause, ReadTimeoutError | ConnectTimeoutError) and not isinstance(cause, NewConnectionError):
         return TransferError("BlobDownloadTimedOut", "The download timed out", shown), True
     may_pass = not isinstance(cause, LocationValueError | URLSchemeUnknown | NameResolutionError | ET.ParseError)
     return TransferError("BlobDownloadMiscError", _without_query(str(cause)), shown), may_pass
