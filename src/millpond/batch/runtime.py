@@ -108,9 +108,9 @@ class Runtime:
         """
         self._loop = asyncio.get_running_loop()
         self._carry_out = carry_out
+        self._is_open = True  # what the restored effects lead to waits in the inbox
         await asyncio.to_thread(self._worker.load)
         self._thread.start()
-        self._is_open = True
 
     async def stop(self) -> None:
         """Finish what waits, then close the store's writing side."""
