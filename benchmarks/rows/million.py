@@ -88,6 +88,7 @@ def _restart(stack: ExitStack, server: Server) -> float:
     client.call("POST", "/pools/pool/resize", {"targetDedicatedNodes": 1})
     while not (counts := client.task_counts("million"))["running"] and not counts["completed"]:
         time.sleep(0.01)
-    first = client.call("GET", f"{_JOB}/tasks/task-0000000", **{"$select": "executionInfo"})
+    first = client.call("GET", f"{_JOB}/tasks", maxresults="100")["value"]  # in the order of addition
     client.close()
-    return from_iso(first["executionInfo"]["startTime"]) / SECOND - began
+    starts = [task["executionInfo"]["startTime"] for task in first if "startTime" in task["executionInfo"]]
+    return min(map(from_iso, starts)) / SECOND - began
