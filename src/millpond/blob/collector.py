@@ -35,10 +35,8 @@ class Collector:
 
     def recover(self) -> None:
         """Before the first request: sort out what a crash left in the middle of an upload."""
-        incoming = self._content.incoming()
-        needed = self._store.read(Transaction.needed, incoming)
-        for file in incoming:
-            if file in needed:
+        for file in self._content.incoming():
+            if self._store.read(Transaction.is_used, file):
                 self._content.publish(file)
             else:
                 self._content.unlink([file])

@@ -66,6 +66,10 @@ async def _stretches(content: ContentStore, descriptor: int, piece: Piece) -> As
 
 async def send_reading(send: Send, extensions: Any, content: ContentStore, reading: Reading) -> None:
     """Send the body of an answer whose start is sent. The caller has the reading's files pinned."""
+    if reading.blob.data is not None:  # the usual small blob, with one message less
+        (piece,) = pieces(reading)
+        await send({"type": "http.response.body", "body": piece.data})
+        return
     for piece in pieces(reading):
         if not piece.file:
             await send({"type": "http.response.body", "body": piece.data, "more_body": True})

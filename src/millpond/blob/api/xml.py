@@ -21,10 +21,8 @@ from .paging import marker_for
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 
-_ENTITIES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
-)
-_SPECIAL = re.compile(r'[&<>"\t\n\r]')
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
+_SPECIAL = re.compile(r'[&<>"\r]')
 #: What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _BLOCK_SOURCES = frozenset(get_args(BlockSource))

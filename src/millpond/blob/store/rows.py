@@ -27,8 +27,12 @@ def container_from(row: Sequence[Any]) -> Container:
 
 
 def container_values(container: Container) -> dict[str, object]:
-    """What may change of a container, by column."""
+    """A container by column, and ``this_id``."""
     return {
+        "this_id": container.id,
+        "account": container.account,
+        "name": container.name,
+        "created_at": container.created_at,
         "last_modified": container.last_modified,
         "public_access": container.public_access,
         "metadata": _encode(container.metadata),
@@ -52,8 +56,9 @@ def blob_from(row: Sequence[Any]) -> Blob:
 
 
 def blob_head_values(blob: Blob) -> dict[str, object]:
-    """What is about a blob, by column: all but its id and its data."""
+    """A blob without its data by column, and ``this_id``."""
     return {
+        "this_id": blob.id,
         "container_id": blob.container_id,
         "name": blob.name,
         "created_at": blob.created_at,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import create_engine, insert, inspect, select
+from sqlalchemy.pool import NullPool
 
 from millpond.common.clock import Clock
 
@@ -33,11 +35,10 @@ class Store:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
-        self._engine = _connect_to(path)
-        _bring_up_to_date(self._engine)
-        self._reader = self._engine.connect()
-        self._writer = self._engine.connect()
-        self._threads = ThreadPoolExecutor(2, "blob-store")
+        _bring_up_to_date(path)
+        self._writer, self._reader, self._long_reader = (_connect(path) for _ in range(3))
+        self._committer = ThreadPoolExecutor(1, "blob-commit")
+        self._lister = ThreadPoolExecutor(1, "blob-list")
         self._waiting: list[_Write] = []
         self._writing: asyncio.Task[None] | None = None
         #: Called on the event loop when something to collect has been committed.
@@ -47,10 +48,10 @@ class Store:
         """Let the writes under way end, and close the database."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
-        self._threads.shutdown()
-        self._reader.close()
-        self._writer.close()
-        self._engine.dispose()
+        for threads in (self._committer, self._lister):
+            threads.shutdown()
+        for connection in (self._reader, self._long_reader, self._writer):
+            connection.close()
 
     def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a short work on the calling thread, which is the event loop's."""
@@ -58,18 +59,22 @@ class Store:
 
     async def read_long(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a work that takes its time (a page of a list) in a thread."""
-
-        def run() -> T:
-            with self._engine.connect() as connection:
-                return self._read_by(connection, work, *args, **kwargs)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._lister, lambda: self._read_by(self._long_reader, work, *args, **kwargs)
+        )
 
     def _read_by(
-        self, connection: Connection, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        connection: sqlite3.Connection,
+        work: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        with connection.begin():
+        connection.execute("BEGIN")
+        try:
             return work(Transaction(connection, self._clock.now()), *args, **kwargs)
+        finally:
+            connection.rollback()
 
     async def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a short work, and return what it returned once its changes are safe on disk."""
@@ -101,11 +106,11 @@ class Store:
         in_thread = asyncio.get_running_loop().run_in_executor
         try:
             if any(write.is_long for write in group):
-                await in_thread(self._threads, self._run, group)
+                await in_thread(self._committer, self._run, group)
             else:
                 self._run(group)
             if any(write.has_written for write in group):
-                await in_thread(self._threads, self._writer.commit)
+                await in_thread(self._committer, self._writer.commit)
         except Exception as failure:  # the database's own, such as a full disk: nothing of the group is stored
             for write in group:
                 write.forget(failure)
@@ -120,7 +125,7 @@ class Store:
         """Run the works in one transaction. One that fails halfway is left out, and the others run again."""
         whole = group
         while True:
-            self._writer.begin()
+            self._writer.execute("BEGIN")
             for write in whole:
                 write.run(Transaction(self._writer, self._clock.now()))
             spoilt = [write for write in whole if write.error and write.has_written]
@@ -167,29 +172,23 @@ class _Write:
             self.done.set_result(self.result)
 
 
-def _connect_to(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where sqlite3 guesses
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that begins a transaction where it is told to, and that one thread at a time may use."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
 
 
-def _bring_up_to_date(engine: Engine) -> None:
+def _bring_up_to_date(path: Path) -> None:
     """Make the tables of a new database, or migrate those of an older one."""
+    engine = create_engine("sqlite://", creator=lambda: _connect(path), poolclass=NullPool)
     with engine.begin() as connection:
         if not inspect(connection).has_table(schema.revision.name):
+            connection.exec_driver_sql("BEGIN")
             schema.metadata.create_all(connection)
             connection.execute(insert(schema.revision).values(version_num=schema.REVISION))
-        current = connection.execute(select(schema.revision)).scalar()
+        current = connection.execute(select(schema.revision.c.version_num)).scalar()
     if current != schema.REVISION:
         from .migrations import upgrade  # Alembic takes longer to import than everything else to start
 

@@ -16,6 +16,7 @@ def upgrade(engine: Engine) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
+        connection.exec_driver_sql("BEGIN")
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
