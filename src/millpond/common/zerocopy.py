@@ -10,6 +10,9 @@ An application that finds ``http.response.zerocopysend`` among its scope's exten
 ``count`` is what is left of it, unless given; the message is done with the file when ``send`` returns. Without the
 extension (TLS, other servers) an application sends the bytes itself.
 
+``millpond.header_names`` among the extensions are the names of the request's headers in the case they were sent in,
+which ASGI itself drops.
+
 uvloop has no ``sendfile`` and lets nobody watch the descriptor of its transport. So the file goes to a duplicate of
 that descriptor, which the loop may watch, once the transport has written everything that it holds itself.
 """
@@ -33,7 +36,6 @@ INLINE_SIZE = 128 << 10
 #: Most bytes for one call of ``sendfile``, which sends no more than the socket has room for anyway.
 SLICE_SIZE = 8 << 20
 
-_EXTENSIONS: dict[str, dict[object, object]] = {"http.response.zerocopysend": {}}
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 # Not the loop's own pool: uploads that wait for fsync there would hold up the downloads.
 _threads = ThreadPoolExecutor(4, "sendfile")
@@ -59,6 +61,15 @@ class ZeroCopyProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_size = 0
+        self._header_names: list[bytes] = []
+        extensions: dict[str, object] = {"millpond.header_names": self._header_names}
+        if self.scheme == "http":
+            extensions["http.response.zerocopysend"] = {}
+        self.scope["extensions"] = extensions  # type: ignore[typeddict-item]
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._header_names.append(name)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -75,9 +86,6 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         receive: Callable[..., Any],
         _: object,
     ) -> None:
-        if scope["scheme"] == "http":
-            scope["extensions"] = _EXTENSIONS
-
         async def send(message: Any) -> None:
             if message["type"] == "http.response.zerocopysend":
                 await self._send_file(cycle, message)

@@ -119,8 +119,20 @@ def _start(request: Request, request_id: str, answer: Answer) -> dict[str, Any]:
     return {
         "type": "http.response.start",
         "status": answer.status,
-        "headers": [(name.encode("latin-1"), _encode(value)) for name, value in headers],
+        "headers": [(_encode_name(name), _encode(value)) for name, value in headers],
     }
+
+
+class _CaseKept(bytes):
+    """The name of a header which the server leaves as it is, where it would put others in lower case."""
+
+    def lower(self) -> bytes:
+        return self
+
+
+def _encode_name(name: str) -> bytes:
+    encoded = name.encode("latin-1")
+    return _CaseKept(encoded) if encoded.startswith(b"x-ms-meta-") else encoded
 
 
 def _encode(value: str) -> bytes:
