@@ -34,7 +34,7 @@ from millpond.common.durations import UNLIMITED
 TOKEN = "token-of-the-node"
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode: Callable[[Any], FromAgent] = msgspec.msgpack.Decoder(FromAgent).decode  # type: ignore[assignment]
+_decode: Callable[[Any], FromAgent] = msgspec.msgpack.Decoder(FromAgent).decode
 _R = TypeVar("_R")
 
 

@@ -76,7 +76,7 @@ class Agent:
         self._files = FileService(root)
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
-        self._retention = Retention(root / "volatile" / "retention")
+        self._retention = Retention(root)
         self._pool: PoolDocument | None = None
         self._start_task: StartTask | None = None
         self._trouble: Trouble | None = None
@@ -256,10 +256,13 @@ class Agent:
 
     def _clean_up(self) -> None:
         """Remove directories whose retention time is over, unless a later run uses them."""
-        for relative, ended in self._retention.take(self._clock.now()):
-            directory = self._work.path(relative)
-            if not self._runner.is_running(directory) and not self._work.is_newer(directory, ended):
-                self._work.discard(directory)
+        try:
+            for relative in self._retention.take(self._clock.now()):
+                directory = self._work.path(relative)
+                if not self._runner.is_running(directory):
+                    self._work.discard(directory)
+        except OSError as error:
+            log.error("cannot remove directories whose time is over: %s", error)
         self._empty_trash()
 
     def _empty_trash(self) -> None:

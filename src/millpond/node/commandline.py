@@ -22,18 +22,19 @@ def split(command_line: str) -> list[str]:
 def candidates(program: str, path: str, working_directory: str) -> list[str]:
     """Files that ``program`` may mean, best first: along ``path``, or relative to the working directory.
 
-    Only files that exist and that somebody may execute are named.
+    Only files that exist are named; along ``path``, only those that somebody may execute.
     """
     if "/" in program:
-        places = [os.path.join(working_directory, program)]  # noqa: PTH118 - keeps './x' as it is
-    else:
-        places = [f"{directory or working_directory}/{program}" for directory in path.split(":")]
-    return [place for place in places if _is_program(place)]
+        place = os.path.join(working_directory, program)  # noqa: PTH118 - keeps './x' as it is
+        return [place] if _is_file(place, 0o777) else []
+    places = (f"{directory or working_directory}/{program}" for directory in path.split(":"))
+    return [place for place in places if _is_file(place, 0o111)]
 
 
-def _is_program(path: str) -> bool:
+def _is_file(path: str, mode: int) -> bool:
+    """Whether there is a file that has some of these permissions."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - called for every task
+        found = os.stat(path).st_mode  # noqa: PTH116 - called for every task
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(mode) and bool(mode & 0o111)
+    return stat.S_ISREG(found) and bool(found & mode)

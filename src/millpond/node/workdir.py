@@ -101,13 +101,6 @@ class WorkDirectory:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
                 user.credentials.own(path)
 
-    def is_newer(self, directory: str, moment: int) -> bool:
-        """Whether a run began in a directory after that moment (microseconds)."""
-        try:
-            return os.stat(f"{directory}/stdout.txt").st_mtime_ns > moment * 1000  # noqa: PTH116
-        except OSError:
-            return False
-
     def discard(self, directory: str) -> None:
         """Move a directory out of sight at once; :meth:`empty_trash` takes the time that removing it takes."""
         with contextlib.suppress(FileNotFoundError):

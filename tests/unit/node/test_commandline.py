@@ -50,6 +50,7 @@ def places(tmp_path: Path) -> Path:
         ("./tool", ["wd/./tool"]),
         ("sub/tool", ["wd/sub/tool"]),
         ("text", []),  # nobody may execute it
+        ("./text", ["wd/./text"]),  # the same, said by name: its launch will say so
         ("sub", []),  # a directory
         ("none", []),
         ("bad\0name", []),
