@@ -95,7 +95,7 @@ def bring_peace(world: World, client: Client) -> None:
             if node.state is NodeState.UNUSABLE:
                 client.request(NodeRebootRequested(pool=node.pool, node=node.key))
         for pool in world.state.pools.values():
-            if pool.allocation_state is AllocationState.STEADY and not pool.target_dedicated_nodes:
+            if pool.allocation_state is AllocationState.STEADY and not world.state.pool_slots[pool.key].nodes:
                 client.request(
                     ResizeRequested(
                         pool=pool.key, target_dedicated_nodes=2, target_low_priority_nodes=None, resize_timeout=None

@@ -347,7 +347,7 @@ class ReleaseNode(Effect, frozen=True, kw_only=True):
 
 
 class StartTask(Effect, frozen=True, kw_only=True):
-    """Have the node run this attempt; if ``ahead``, as soon as slots are free there."""
+    """Have the node run this attempt as soon as slots are free there, after those ordered before."""
 
     node: str
     attempt: AttemptRef

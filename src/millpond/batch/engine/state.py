@@ -111,7 +111,7 @@ class State:
         before = self.nodes.get(node.key)
         self._changes.nodes[node.key] = node
         self.nodes[node.key] = node
-        if before is None or _placing_facts(before) != _placing_facts(node):
+        if before is None or _differ_in_placing(before, node):
             self.load_node(node)
 
     def load_node(self, node: Node) -> None:
@@ -245,7 +245,8 @@ class State:
             self._changes.documents[key] = document
         if key in self.tasks:
             self.tasks[key] = task
-        self._recount(before, task)
+        if before is None or before.state is not task.state:
+            self._recount(before, task)
 
     def count_added(self, job: Job) -> None:
         """One more task has been added to the job, ever."""
@@ -276,8 +277,6 @@ class State:
     def _recount(self, before: Task | None, after: Task | None) -> None:
         old = before and _column(before)
         new = after and _column(after)
-        if old == new:
-            return
         task = after or before
         assert task is not None  # noqa: S101 - one of them is
         job = self.jobs[task.job]
@@ -379,6 +378,10 @@ def _column(task: Task) -> str:
     return "active" if task.state is TaskState.ACTIVE else "running"
 
 
-def _placing_facts(node: Node) -> tuple[object, ...]:
-    """What of a node's record says whether it takes tasks."""
-    return node.state, node.drain_then, node.scheduling_state
+def _differ_in_placing(one: Node, other: Node) -> bool:
+    """Whether what says if a node takes tasks is different."""
+    return (
+        one.state is not other.state
+        or one.drain_then is not other.drain_then
+        or one.scheduling_state is not other.scheduling_state
+    )
