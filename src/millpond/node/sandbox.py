@@ -57,6 +57,8 @@ _VIRTUAL = frozenset(
 _OWN = ("/proc", "/sys", "/dev", "/tmp")  # noqa: S108 - a place, not a file
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
 _DEVICE_PATTERNS = ("nvidia*", "dri", "kfd", "infiniband")
+#: Parts of ``/proc`` that set up the machine, not the node.
+_KERNEL_SETTINGS = ("sys", "irq", "bus", "fs", "sysrq-trigger")
 _SAFE = linux.MS_NODEV if sys.platform == "linux" else 0
 
 
@@ -156,6 +158,11 @@ def _file_systems() -> list[str]:
 def _mount_own(directory: Path, view: Path) -> None:
     """What a node does not share: processes, devices, temporary files."""
     linux.mount("proc", f"{view}/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    for name in _KERNEL_SETTINGS:
+        place = f"{view}/proc/{name}"
+        if Path(place).exists():
+            linux.mount(place, place, flags=linux.MS_BIND | linux.MS_REC)
+            linux.make_read_only(place)
     linux.mount("/sys", f"{view}/sys", flags=linux.MS_BIND | linux.MS_REC)
     with contextlib.suppress(OSError):
         linux.make_read_only(f"{view}/sys")

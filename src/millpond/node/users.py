@@ -168,7 +168,7 @@ class Users:
             return self._root()
         self._enter("group", group or name, f"x:{gid}:")
         self._enter("passwd", name, f"x:{uid}:{gid}::/home/{name}:/bin/sh")
-        return name, Credentials(uid, gid, (gid, _FIRST_ID))
+        return name, Credentials(uid, gid, tuple({gid, _FIRST_ID}))
 
     def _enter(self, file: str, name: str, rest: str) -> None:
         path = self._etc / file
