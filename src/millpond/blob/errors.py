@@ -13,7 +13,6 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly"
         " including the signature.",
     ),
-    "AuthorizationFailure": (403, "This request is not authorized to perform this operation."),
     "AuthorizationPermissionMismatch": (
         403,
         "This request is not authorized to perform this operation using this permission.",
@@ -47,11 +46,9 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "EmptyMetadataKey": (400, "The key for one of the metadata key-value pairs is empty."),
     "InternalError": (500, "The server encountered an internal error. Please retry the request."),
     "InvalidBlobOrBlock": (400, "The specified blob or block content is invalid."),
-    "InvalidBlobType": (409, "The blob type is invalid for this operation."),
     "InvalidBlockId": (400, "The specified block ID is invalid. The block ID must be Base64-encoded."),
     "InvalidBlockList": (400, "The specified block list is invalid."),
     "InvalidHeaderValue": (400, "The value for one of the HTTP headers is not in the correct format."),
-    "InvalidInput": (400, "One of the request inputs is not valid."),
     "InvalidMd5": (
         400,
         "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.",
@@ -85,7 +82,6 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         401,
         "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
     ),
-    "NoPendingCopyOperation": (409, "There is currently no pending copy operation."),
     "NotImplemented": (501, "The requested operation is not implemented on the specified resource."),
     "OutOfRangeInput": (400, "One of the request inputs is out of range."),
     "OutOfRangeQueryParameterValue": (

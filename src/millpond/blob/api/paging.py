@@ -42,7 +42,7 @@ def first_name(request: Request) -> str:
     """The name that a ``marker`` stands for, or the least one."""
     marker = request.parameter("marker")
     try:
-        return base64.urlsafe_b64decode(marker).decode()
+        return base64.b64decode(marker, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise invalid_query("marker", marker) from None
 
