@@ -192,7 +192,9 @@ def test_a_node_tells_of_itself(client: BatchClient, pool: str) -> None:
 def test_a_node_boots_again(client: BatchClient) -> None:
     client.create_pool(_pool("booting", target_dedicated_nodes=1))
     node = wait_for(lambda: [node for node in client.list_nodes("booting") if node.state == "idle"])[0]
-    client.begin_reboot_node("booting", node.id, BatchNodeRebootOptions(node_reboot_kind="requeue"), polling_interval=0).result()
+    client.begin_reboot_node(
+        "booting", node.id, BatchNodeRebootOptions(node_reboot_kind="requeue"), polling_interval=0
+    ).result()
     wait_for(lambda: client.get_node("booting", node.id).last_boot_time > node.last_boot_time)
     wait_for(lambda: client.get_node("booting", node.id).state == "idle")
 
