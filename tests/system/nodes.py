@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import msgspec
 from tests.system.agent_server import TOKEN, AgentServer, agent_server, task
 
-from millpond.batch.providers.base import NodeRequest, Observation
+from millpond.batch.providers.base import NodeRequest, NotGranted, Observation
 from millpond.batch.providers.local import LocalProvider
 from millpond.common.agent_launch import AgentRecord
 from millpond.common.agent_protocol import Assignment, Ended, Orders
@@ -91,6 +93,24 @@ async def local_node(
             yield node
         finally:
             await node.provider.close(release_all=True)
+
+
+@functools.cache
+def sandbox_problem() -> str:
+    """Why this machine allows its user no sandbox; empty where it does."""
+
+    async def try_it() -> str:
+        with tempfile.TemporaryDirectory() as data:
+            provider = LocalProvider(Settings(data=Path(data), isolation="sandbox"), lambda _: None)
+            try:
+                await provider.isolation()
+            except NotGranted as refusal:
+                return refusal.message
+            finally:
+                await provider.close(release_all=True)
+            return ""
+
+    return asyncio.run(try_it())
 
 
 async def until(condition: Any, timeout_s: float = 20) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +10,7 @@ import msgspec
 import psutil
 import pytest
 from tests.system.agent_server import task
-from tests.system.nodes import KEY, Node, local_node, until
+from tests.system.nodes import KEY, Node, local_node, sandbox_problem, until
 
 from millpond.common.agent_protocol import Attempt, DeleteFiles, Ended, FilesDeleted, Orders, Started
 from millpond.common.clock import SECOND
@@ -25,8 +24,8 @@ _R = TypeVar("_R")
 
 @pytest.fixture(params=["process", "sandbox"])
 def isolation(request: pytest.FixtureRequest) -> Isolation:
-    if request.param == "sandbox" and os.geteuid() != 0:
-        pytest.skip("sandboxes are tested as root here")
+    if request.param == "sandbox" and sandbox_problem():
+        pytest.skip(sandbox_problem())
     kind: Isolation = request.param
     return kind
 

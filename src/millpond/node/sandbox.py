@@ -59,6 +59,8 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
 _DEVICE_PATTERNS = ("nvidia*", "dri", "kfd", "infiniband")
 #: Parts of ``/proc`` that set up the machine, not the node.
 _KERNEL_SETTINGS = ("sys", "irq", "bus", "fs", "sysrq-trigger")
+#: What has a meaning in the options of an overlay.
+_SEPARATORS, _ESCAPED = re.compile(r"([\\,:])"), r"\\\1"
 _SAFE = linux.MS_NODEV if sys.platform == "linux" else 0
 
 
@@ -102,57 +104,92 @@ def enter(directory: Path, hidden: list[Path], hostname: str, address: str) -> N
 
 
 def _overlay_machine(directory: Path, view: Path) -> None:
-    """Put a changeable copy of each of the machine's file systems in its place; where that is refused, a fixed one."""
-    for number, place in enumerate(_file_systems()):
+    """Put a changeable copy of each of the machine's file systems in its place.
+
+    Where one is refused because others are mounted inside of it (as the kernel does in a user namespace), its
+    directories are taken one by one; where the kernel refuses for another reason, the place is fixed: read-only.
+    Raises ``OSError`` where nothing could be changed at all.
+    """
+    inner = _file_systems()
+    refusal: OSError | None = None
+    has_layers = False
+    waiting = ["/"]
+    while waiting:
+        place = waiting.pop(0)
         target = Path(f"{view}{place}")
-        is_directory = Path(place).is_dir()
-        if place != "/" and not target.exists():
-            continue  # hidden below another one
-        upper, work = directory / "upper" / _layer(place), directory / "work" / _layer(place)
         try:
-            if not is_directory:
-                raise OSError("a single file")
-            upper.mkdir(exist_ok=True)
-            work.mkdir(exist_ok=True)
-            shutil.copystat(place, upper)
-            _overlay(place, upper, work, target)
-        except OSError:
-            if number == 0:
-                raise
-            with contextlib.suppress(OSError):  # a place that this user may not even look at
-                linux.mount(place, str(target), flags=linux.MS_BIND)
-                linux.make_read_only(str(target))
+            _overlay(place, directory, target)
+        except OSError as error:
+            refusal = refusal or error
+            if any(other.startswith(place.rstrip("/") + "/") for other in _mount_points()):
+                waiting += _lay_out(place, target)
+            else:
+                _fix(place, target)
+        else:
+            has_layers = True
+            below = place.rstrip("/") + "/"
+            waiting += [other for other in inner if other.startswith(below) and other != "/"]
+            inner = [other for other in inner if not other.startswith(below)]
+    if refusal and not has_layers:
+        raise refusal
 
 
-def _overlay(lower: str, upper: Path, work: Path, target: Path) -> None:
-    options = ",".join(f"{name}={_escape(str(path))}" for name, path in _layers(lower, upper, work))
-    if os.geteuid() != 0:
-        options += ",userxattr"
-    linux.mount("overlay", str(target), "overlay", _SAFE, options)
+def _overlay(place: str, directory: Path, target: Path) -> None:
+    if not target.is_dir():
+        raise NotADirectoryError(target)
+    layer = place.strip("/").replace("_", "__").replace("/", "_") or "_"
+    upper, work = directory / "upper" / layer, directory / "work" / layer
+    upper.mkdir(exist_ok=True)
+    work.mkdir(exist_ok=True)
+    shutil.copystat(place, upper)
+    layers = (("lowerdir", place), ("upperdir", str(upper)), ("workdir", str(work)))
+    options = ",".join(f"{name}={re.sub(_SEPARATORS, _ESCAPED, path)}" for name, path in layers)
+    linux.mount("overlay", str(target), "overlay", _SAFE, options if os.geteuid() == 0 else f"{options},userxattr")
 
 
-def _layers(lower: str, upper: Path, work: Path) -> list[tuple[str, str | Path]]:
-    return [("lowerdir", lower), ("upperdir", upper), ("workdir", work)]
+def _lay_out(place: str, target: Path) -> list[str]:
+    """Make a directory that has what ``place`` has, empty. Returns what is to be put there."""
+    linux.mount("tmpfs", str(target), "tmpfs", linux.MS_NOSUID | _SAFE, "mode=755")
+    names = []
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                (target / entry.name).symlink_to(Path(entry.path).readlink())
+                continue
+            if entry.is_dir():
+                (target / entry.name).mkdir()
+            else:
+                (target / entry.name).touch()
+            if entry.path not in _OWN:
+                names.append(entry.path)
+    return names
 
 
-def _escape(path: str) -> str:
-    return re.sub(r"([\\,:])", r"\\\1", path)
+def _fix(place: str, target: Path) -> None:
+    """Show a place as it is, read-only; nothing where this user may not even look at it."""
+    if target.exists():
+        with contextlib.suppress(OSError):
+            linux.mount(place, str(target), flags=linux.MS_BIND | linux.MS_REC)
+            linux.make_read_only(str(target))
 
 
-def _layer(place: str) -> str:
-    return place.strip("/").replace("_", "__").replace("/", "_") or "_"
+def _mount_points() -> dict[str, str]:
+    """Where something is mounted, with the kind of file system."""
+    points = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        points[re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])] = after.split()[0]
+    return points
 
 
 def _file_systems() -> list[str]:
     """Where the machine's own file systems are mounted, the outer before the inner."""
-    places: dict[str, None] = {"/": None}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        place = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
-        kind = after.split()[0]
-        if kind not in _VIRTUAL and not any(place == own or place.startswith(f"{own}/") for own in _OWN):
-            places[place] = None
-    return sorted(places, key=lambda place: (place.count("/"), place) if place != "/" else (0, ""))
+    places = [
+        place
+        for place, kind in _mount_points().items()
+        if kind not in _VIRTUAL and not any(place == own or place.startswith(f"{own}/") for own in _OWN)
+    ]
+    return sorted(places, key=lambda place: place.count("/") if place != "/" else 0)
 
 
 def _mount_own(directory: Path, view: Path) -> None:

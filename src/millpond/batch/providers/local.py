@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shutil
 import signal
 import stat
@@ -36,6 +37,8 @@ _END_TIMEOUT_S = 10.0
 _LOOK_AGAIN_S = 0.2
 _LAST_WORDS = 2000
 _ADDRESSES = 1 << 16
+#: What the launcher needs of the service's environment; the rest may hold secrets.
+_ENVIRONMENT = re.compile(r"PYTHON\w+|LANG|LC_\w+|TZ")
 
 _decode_reply = msgspec.json.Decoder(LaunchReply).decode
 _decode_record = msgspec.json.Decoder(AgentRecord).decode
@@ -302,7 +305,7 @@ class _Launcher:
         async with self._starting:
             if self._process and self._process.stdin and self._process.returncode is None:
                 return self._process.stdin
-            environment = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
+            environment = {name: value for name, value in os.environ.items() if _ENVIRONMENT.match(name)}
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -336,11 +339,10 @@ class _Launcher:
 
     async def close(self) -> None:
         """End it, and wait for what it has begun. The agents stay."""
-        if self._process and self._process.stdin:
-            self._process.stdin.close()
+        if process := self._process:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+                process.kill()
+            await process.wait()
         if self._reading:
             await self._reading  # ends when the last agent that was being set up has said how that went
 
@@ -357,6 +359,7 @@ class _Launcher:
                 done.set_result(None)
             else:
                 done.set_exception(LaunchFailedError(reply.message))
+        self._process = None
         for done in self._waiting.values():
             if not done.done():
                 done.set_exception(LaunchFailedError("the launcher ended"))
