@@ -17,6 +17,7 @@ from millpond.batch.engine.messages import (
     Event,
     JobAddRequested,
     PoolAddRequested,
+    ResizeRequested,
     StartTask,
     TaskEnded,
     TasksAddRequested,
@@ -123,6 +124,15 @@ class Bench:
             for key in nodes
         ]
         self.do(*events)
+
+    def grow(self, nodes: int, key: str = "pool") -> list[str]:
+        """The pool gets this many nodes; their agents connect at one moment. Returns their keys."""
+        self.do(
+            ResizeRequested(pool=key, target_dedicated_nodes=nodes, target_low_priority_nodes=None, resize_timeout=None)
+        )
+        keys = list(self.state.pool_slots[key].nodes)
+        self.connect(*keys)
+        return keys
 
     def job(self, key: str = "job", pool: str = "pool", **fields: Any) -> None:
         self.do(JobAddRequested(job=make_job(key, pool, **fields)))

@@ -20,6 +20,7 @@ from millpond.batch.engine.messages import (
     StartTaskReported,
     StopTask,
     SyncNode,
+    TaskDeleteRequested,
     TaskTerminateRequested,
 )
 from millpond.batch.engine.nodes import MOST_FAILED_BOOTS, UNKNOWN_LIMIT
@@ -188,6 +189,20 @@ def test_attempt_that_a_returning_agent_should_not_hold_is_stopped() -> None:
     bench.connect(node, holding=[stray])
     assert bench.all(SyncNode) == [SyncNode(node=node, start=[])]
     assert bench.all(StopTask) == [StopTask(node=node, attempt=stray)]
+
+
+def test_waiting_task_does_not_start_while_a_returning_agent_holds_an_earlier_run_of_it() -> None:
+    bench = Bench()
+    node = one_running(bench)
+    late = bench.end_event("t")
+    bench.do(TaskDeleteRequested(job="job", task="t"))
+    bench.restart()  # what the node was told to end is forgotten
+    bench.tasks("t")
+    bench.connect(node, holding=[late.attempt])
+    assert bench.all(StopTask) == [StopTask(node=node, attempt=late.attempt)]
+    assert bench.running() == []
+    bench.do(late)
+    assert bench.running() == ["t"]
 
 
 def test_node_unknown_for_too_long_loses_its_tasks_without_counting_it() -> None:

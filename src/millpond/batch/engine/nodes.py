@@ -115,11 +115,13 @@ def _contact_again(state: State, node: Node, slots: NodeSlots, event: AgentConne
         node = _moved(node, NodeTrigger.FIND, now)
     _find_state(state, node, now)
     bury_dead(state, slots)
-    strays = _settle_withdrawn(state, slots, event.holding, now)
+    _settle_withdrawn(state, slots, set(event.holding), now)
+    _take_care_of_strays(state, slots, event.holding)
     keys = slots.tasks()
     state.order(SyncNode(node=node.key, start=[start_order(state, key) for key in keys if not _is_earlier(state, key)]))
     withdrawn = [attempt_of(state.tasks[key]) for key in keys if state.tasks[key].withdrawal is not None]
-    for attempt in [*withdrawn, *strays]:
+    over = [AttemptRef(*key, attempt) for key, attempt in slots.dying.items()]
+    for attempt in [*withdrawn, *over]:
         state.order(StopTask(node=node.key, attempt=attempt))
 
 
@@ -128,32 +130,27 @@ def _is_earlier(state: State, key: TaskKey) -> bool:
     return state.tasks[key].withdrawal is Withdrawal.EARLIER
 
 
-def _settle_withdrawn(state: State, slots: NodeSlots, holding: Sequence[AttemptRef], now: int) -> list[AttemptRef]:
-    """Compare what the node holds with what it was told to end: the latter has ended where it does not hold it.
-
-    Returns what it holds besides, and is to end: nobody waits for that, or its tasks do from now on.
-    """
-    held = set(holding)
+def _settle_withdrawn(state: State, slots: NodeSlots, holding: set[AttemptRef], now: int) -> None:
+    """What the node was told to end, and does not hold, has ended."""
     for key in slots.tasks():
         task = state.tasks.get(key)
-        if task is not None and task.withdrawal is not None and attempt_of(task) not in held:
+        if task is not None and task.withdrawal is not None and attempt_of(task) not in holding:
             return_withdrawn(state, task, now)
+
+
+def _take_care_of_strays(state: State, slots: NodeSlots, holding: Sequence[AttemptRef]) -> None:
+    """What the node holds and should not, it is to end, and the tasks in question get no place before it has."""
     placed = {attempt_of(state.tasks[key]) for key in slots.tasks()}
-    strays = [attempt for attempt in holding if attempt not in placed]
-    for attempt in strays:
-        _take_care(state, slots, attempt)
-    return strays
-
-
-def _take_care(state: State, slots: NodeSlots, attempt: AttemptRef) -> None:
-    """See to it that a task does not get a place before its earlier run has ended."""
-    key = (attempt.job, attempt.task)
-    task = state.find_task(*key)
-    if task is not None and task.is_waiting and attempt.job in state.jobs:
-        state.dequeue(task)
-        outlive(state, task, slots, attempt.attempt)
-    else:
-        state.mourn(slots, key, attempt.attempt)
+    for attempt in holding:
+        if attempt in placed:
+            continue
+        key = (attempt.job, attempt.task)
+        task = state.find_task(*key)
+        if task is not None and task.is_waiting and attempt.job in state.jobs:
+            state.dequeue(task)
+            outlive(state, task, slots, attempt.attempt)
+        else:
+            state.mourn(slots, key, attempt.attempt)
 
 
 def _find_state(state: State, node: Node, now: int) -> None:

@@ -71,7 +71,7 @@ def on_pool_add_requested(state: State, event: PoolAddRequested, now: int) -> Po
         nodes_created=0,
     )
     if pool.target_dedicated_nodes or pool.target_low_priority_nodes:
-        begin_resize(state, pool, now)
+        _begin_resize(state, pool, now)
     else:
         state.save_pool(pool)
     return state.pools[pool.key]
@@ -110,7 +110,7 @@ def on_pool_delete_requested(state: State, event: PoolDeleteRequested, now: int)
         target_low_priority_nodes=0,
         deallocation_option=DeallocationOption.REQUEUE,
     )
-    begin_resize(state, pool, now)
+    _start_clock(state, pool, now)
     for node in _nodes(state, pool):
         if node.state is not NodeState.LEAVING_POOL:
             begin_drain(state, node, DeallocationOption.REQUEUE, NodeState.LEAVING_POOL, now)
@@ -127,7 +127,7 @@ def on_resize_requested(state: State, event: ResizeRequested, now: int) -> Pool:
         deallocation_option=event.deallocation_option,
         last_modified=next_modification(pool.last_modified, now),
     )
-    begin_resize(state, pool, now)
+    _begin_resize(state, pool, now)
     return state.pools[pool.key]
 
 
@@ -188,13 +188,13 @@ def on_resize_timed_out(state: State, event: ResizeTimedOut, now: int) -> None:
     _release_unborn(state, pool, now)
 
 
-def begin_resize(state: State, pool: Pool, now: int) -> None:
-    """Save a pool with new targets, and have nodes join or leave until it has as many."""
+def _begin_resize(state: State, pool: Pool, now: int) -> None:
+    """Save a pool with new targets, which was steady, and have nodes join or leave until it has as many."""
     _start_clock(state, pool, now)
     for is_dedicated in (True, False):
         pool = state.pools[pool.key]
         target = pool.target_dedicated_nodes if is_dedicated else pool.target_low_priority_nodes
-        nodes = [n for n in _nodes(state, pool) if n.is_dedicated is is_dedicated and not _is_going(n)]
+        nodes = [node for node in _nodes(state, pool) if node.is_dedicated is is_dedicated]
         for _ in range(target - len(nodes)):
             _add_node(state, is_dedicated, pool.key, now)
         for node in _victims(state, nodes, len(nodes) - target):

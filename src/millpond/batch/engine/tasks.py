@@ -241,12 +241,12 @@ def _has_retries(task: Task) -> bool:
 
 
 def _find_attempt(state: State, event: TaskStarted | TaskEnded) -> tuple[Task, NodeSlots] | None:
-    """The task and node that a report is about, unless it is about an earlier boot or attempt."""
-    node = state.nodes.get(event.node)
+    """The task and node that a report is about, unless it is about an earlier attempt.
+
+    A node never has two attempts of one number, whatever its boots, so a report from an earlier boot is covered.
+    """
     task = state.tasks.get((event.attempt.job, event.attempt.task))
-    if node is None or node.boot != event.boot or task is None:
-        return None
-    if task.node != event.node or task.attempt != event.attempt.attempt:
+    if task is None or task.node != event.node or task.attempt != event.attempt.attempt:
         return None
     return task, state.node_slots[event.node]
 
