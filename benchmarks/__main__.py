@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ _RESULTS = ROOT / "benchmarks" / "results"
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped
     if arguments.list:
         for row in ROWS.values():
             print(f"{row.name:<12}{'(long) ' if row.is_long else ''}{row.summary}")

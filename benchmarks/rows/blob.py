@@ -80,7 +80,7 @@ def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     """
 
     def prepare(container: Container) -> Contender:
-        _fill(container, 1000)
+        _fill(container, 1000, bytes(_SMALL))
         return lambda: {
             "puts/s": container.rate(_PUT.replace("SEED", str(time.time_ns() % 10**9)), _SECONDS, _CONNECTIONS),
             "gets/s": container.rate(_GET, _SECONDS, _CONNECTIONS),
@@ -91,13 +91,13 @@ def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
 
 @row("blob-list", is_long=True)
 def listing(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
-    """The list of a container with 100,000 blobs, page by page.
+    """The list of a container with 100,000 empty blobs, page by page.
 
     Timed: all pages of 5,000, each parsed before the next is asked for. Putting the blobs is not timed.
     """
 
     def prepare(container: Container) -> Contender:
-        _fill(container, _LISTED)
+        _fill(container, _LISTED, b"")
 
         def list_all() -> dict[str, float]:
             began = time.perf_counter()
@@ -139,11 +139,11 @@ def _absent(failure: Exception) -> Contender:
     return fail
 
 
-def _fill(container: Container, count: int) -> None:
-    """Put so many small blobs, ``blob-0000000`` and so on."""
+def _fill(container: Container, count: int, content: bytes) -> None:
+    """Put so many blobs, ``blob-0000000`` and so on."""
     names = [f"blob-{number:07}" for number in range(count)]
     threads = [
-        threading.Thread(target=container.put_small, args=(iter(names[index::_CONNECTIONS]), bytes(_SMALL)))
+        threading.Thread(target=container.put_small, args=(iter(names[index::_CONNECTIONS]), content))
         for index in range(_CONNECTIONS)
     ]
     for thread in threads:
