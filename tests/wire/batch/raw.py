@@ -5,7 +5,8 @@ from __future__ import annotations
 import email.utils
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
@@ -48,7 +49,19 @@ class RawClient:
         self._account = account or server.credentials["BATCH_ACCOUNT_NAME"]
         self._key = decode_key(key or server.credentials["BATCH_ACCOUNT_KEY"])
 
-    def send(
+    def send(self, method: str, target: str, body: Any = None, **options: Any) -> Reply:
+        """Send a request and read the answer; ``options`` as for :meth:`connect`."""
+        with self.open(method, target, body, **options) as answer:
+            return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+    @contextmanager
+    def open(self, method: str, target: str, body: Any = None, **options: Any) -> Iterator[http.client.HTTPResponse]:
+        """The answer to a request, to be read or left."""
+        with self.connect(method, target, body, **options) as connection:
+            yield connection.getresponse()
+
+    @contextmanager
+    def connect(
         self,
         method: str,
         target: str,
@@ -58,8 +71,8 @@ class RawClient:
         version: str | None = "2025-06-01",
         date: str | None = None,
         sign_it: bool = True,
-    ) -> Reply:
-        """Send a request; ``body`` is JSON, or bytes as they are."""
+    ) -> Iterator[http.client.HTTPConnection]:
+        """A connection over which a request was sent; ``body`` is JSON, or bytes as they are."""
         if version is not None and "api-version=" not in target:
             target += f"{'&' if '?' in target else '?'}api-version={version}"
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -77,8 +90,7 @@ class RawClient:
             connection.endheaders()
             if content:
                 connection.send(content)
-            answer = connection.getresponse()
-            return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            yield connection
         finally:
             connection.close()
 

@@ -543,3 +543,29 @@ def test_the_sdk_tells_errors_apart(client: BatchClient) -> None:
     assert wrong.value.error is not None
     assert {detail.code: detail.message for detail in wrong.value.error.details}["PropertyName"] == "id"
     assert not isinstance(wrong.value, ClientAuthenticationError)
+
+
+# --- clients that go away ---
+
+
+def test_a_client_that_leaves_within_a_download_leaves_nothing_behind(server: Server, raw: RawClient) -> None:
+    large = task("zeros", "/bin/sh -c 'head -c 50000000 /dev/zero > zeros'")
+    raw.send("POST", "/jobs/job/tasks", large)
+    wait_for_task(raw, "job", "zeros")
+    for _ in range(3):
+        with raw.open("GET", "/jobs/job/tasks/zeros/files/wd%2Fzeros") as answer:
+            assert (answer.status, answer.headers["Content-Length"]) == (200, "50000000")
+            assert len(answer.read(1000)) == 1000
+    reply = raw.send("GET", "/jobs/job/tasks/zeros/files/wd%2Fzeros")
+    assert len(reply.body) == 50_000_000
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_client_that_leaves_within_a_body_adds_nothing(server: Server, raw: RawClient) -> None:
+    body = b'{"value":[{"id":"half","commandLine":"true"}]}'
+    headers = {"Content-Length": str(len(body) + 10)}
+    with raw.connect("POST", "/jobs/job/addtaskcollection", body, headers=headers):
+        pass
+    reply = raw.send("GET", "/jobs/job/tasks/half")
+    assert (reply.status, reply.code) == (404, "TaskNotFound")
+    assert "Traceback" not in server.log.read_text()

@@ -68,4 +68,4 @@ class _Operations:
         if call.method not in ("GET", "HEAD", "DELETE"):
             call.body = await read_body(call, receive)
         answer = await operation.handler(scope["state"]["service"], call)
-        await send_answer(call, answer, send)
+        await send_answer(call, answer, receive, send)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
 from typing import cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -39,10 +41,10 @@ class Answers:
         try:
             await self._app(scope, receive, send)
         except ServiceError as problem:
-            await send_answer(call, error_answer(problem, call), send)
+            await send_answer(call, error_answer(problem, call), receive, send)
         except Exception:
             _log.exception("%s %s failed (request %s)", call.method, call.raw_path, call.request_id)
-            await send_answer(call, error_answer(error("InternalError"), call), send)
+            await send_answer(call, error_answer(error("InternalError"), call), receive, send)
 
     def _call(self, scope: Scope) -> Call:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -111,7 +113,7 @@ def _too_large() -> ServiceError:
     return error("RequestBodyTooLarge", ("MaxLimit", str(BODY_LIMIT)))
 
 
-async def send_answer(call: Call, answer: Answer, send: Send) -> None:
+async def send_answer(call: Call, answer: Answer, receive: Receive, send: Send) -> None:
     """Write an answer, with the headers that every answer has."""
     headers = {
         "request-id": call.request_id,
@@ -130,7 +132,30 @@ async def send_answer(call: Call, answer: Answer, send: Send) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": raw_headers})
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
+    else:
+        await _send_parts(call, body, receive, send)
+
+
+async def _send_parts(call: Call, parts: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+    """Send content as it comes, for as long as the client is there.
+
+    Where it breaks off, the answer stays incomplete, and the server closes the connection: the status is sent, and
+    there is no other way left to tell.
+    """
+    gone = asyncio.ensure_future(_disconnect(receive))
+    try:
+        async for part in parts:
+            if gone.done():
+                return
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    except ServiceError as problem:
+        _log.warning("%s %s broke off: %s (request %s)", call.method, call.raw_path, problem, call.request_id)
         return
-    async for part in body:
-        await send({"type": "http.response.body", "body": part, "more_body": True})
+    finally:
+        gone.cancel()
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
