@@ -60,12 +60,12 @@ def test_nothing_follows_the_last_state(table: Table, end: Any) -> None:
     assert not [trigger for state, trigger in table if state is end]
 
 
-@pytest.mark.parametrize("state", set(NodeState) - UNUSED_NODE_STATES - {NodeState.LEAVING_POOL})
+@pytest.mark.parametrize("state", sorted(set(NodeState) - UNUSED_NODE_STATES - {NodeState.LEAVING_POOL}))
 def test_a_node_in_any_state_can_leave_the_pool(state: NodeState) -> None:
     assert transitions.NODE[state, transitions.NodeTrigger.LEAVE] is NodeState.LEAVING_POOL
 
 
-@pytest.mark.parametrize("state", set(JobState) - {JobState.DELETING})
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.DELETING}))
 def test_a_job_in_any_state_can_be_deleted(state: JobState) -> None:
     assert transitions.JOB[state, transitions.JobTrigger.DELETE] is JobState.DELETING
 
