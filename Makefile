@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial test test-slow bench lint format types imports check install lock wheel clean
+.PHONY: help tutorial test test-slow conformance-blob bench lint format types imports check install lock wheel clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: $(VENV)/.dev ## Run the tests (minutes)
 
 test-slow: $(VENV)/.dev ## Run the heavier suites
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m slow
+
+conformance-blob: $(VENV)/.dev ## Run the Blob client's own tests here and on Azurite (needs npm; much of an hour)
+	$(BIN)/python -m tests.conformance --page docs/reference/blob-conformance.md
 
 bench: $(VENV)/.dev ## Measure, print a table and store a JSON line in benchmarks/results/
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,5 @@
+"""The asynchronous side."""
+
+from .tokens import AsyncFakeCredential
+
+__all__ = ["AsyncFakeCredential"]
