@@ -33,7 +33,7 @@ def test_page_sizes(value: str, size: int) -> None:
     assert make_call("GET", f"/pools?maxResults={value}").page_size() == size
 
 
-@pytest.mark.parametrize("value", ["0", "1001", "-1", "99999999999999999999999", "x", "", "1.5", "٣"])
+@pytest.mark.parametrize("value", ["0", "1001", "-1", "99999999999999999999999", "x", "", "1.5", "٣", "--5", "-"])
 def test_page_sizes_out_of_range(value: str) -> None:
     with pytest.raises(ServiceError) as refused:
         make_call("GET", f"/pools?maxresults={value}").page_size()

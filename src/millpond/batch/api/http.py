@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ PAGE_LIMIT = 1000
 
 JSON_TYPE = "application/json;odata=minimalmetadata"
 
+_NUMBER = re.compile(r"-?[0-9]+")
 _CONDITION_HEADERS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _ERROR_METADATA = "$metadata#Microsoft.Azure.Batch.Protocol.Entities.Container.errors/@Element"
 
@@ -116,7 +118,7 @@ class Call:
         text = self.query.get("maxresults")
         if text is None:
             return PAGE_LIMIT
-        if not (text.isascii() and text.lstrip("-").isdigit()):
+        if not _NUMBER.fullmatch(text):
             raise self.bad_parameter("maxresults", "The value is not a number.")
         if not 1 <= int(text[:10]) <= PAGE_LIMIT:
             raise self.bad_parameter(
