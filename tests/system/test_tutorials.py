@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -105,20 +106,24 @@ def test_tutorial_of_every_age_runs_unmodified(own_server: Server, tmp_path: Pat
     _assert_nothing_is_left(own_server)
 
 
-def _millpond_tutorial(temporary: Path, *options: str, answers: str = "") -> str:
+def _tutorial(temporary: Path, *options: str) -> subprocess.Popen[str]:
+    """Start the command, with everything that it makes in a directory of its own."""
     temporary.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "millpond.cli", "tutorial", *options],
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "millpond.cli", "tutorial", *options],
         env={**os.environ, "TMPDIR": str(temporary), "HOME": str(temporary)},
-        input=answers,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
     )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert done.stderr == ""
-    return done.stdout
+
+
+def _run_tutorial(temporary: Path, *options: str, answers: str = "") -> str:
+    command = _tutorial(temporary, *options)
+    output, errors = command.communicate(answers, timeout=_TIMEOUT_S)
+    assert (command.returncode, errors) == (0, ""), output
+    return output
 
 
 def _processes_of(directory: Path) -> list[psutil.Process]:
@@ -135,7 +140,7 @@ def _processes_of(directory: Path) -> list[psutil.Process]:
 
 
 def test_command_shows_the_results_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    output = _millpond_tutorial(tmp_path / "tmp", "--yes")
+    output = _run_tutorial(tmp_path / "tmp", "--yes")
     _assert_console(output)
     for text in sorted(_TEXTS.glob("*.txt")):
         assert re.search(rf"^{text.stem}_OUTPUT\.txt:\nthe +\d+$", output, re.MULTILINE)
@@ -143,8 +148,20 @@ def test_command_shows_the_results_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert _processes_of(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_command_that_is_interrupted_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    command = _tutorial(tmp_path / "tmp", "--yes")
+    assert command.stdout is not None
+    assert any(line.startswith("Adding") for line in command.stdout)
+    command.send_signal(number)
+    command.communicate(timeout=_TIMEOUT_S)
+    assert command.returncode not in (0, -number)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert _processes_of(tmp_path) == []
+
+
 def test_command_asks_before_it_deletes_and_keeps_the_server(tmp_path: Path) -> None:
-    output = _millpond_tutorial(tmp_path / "tmp", "--keep", answers="perhaps\nno\nn\n")
+    output = _run_tutorial(tmp_path / "tmp", "--keep", answers="perhaps\nno\nn\n")
     assert output.count("Delete job? [Y/n]") == 2
     assert output.count("Delete pool? [Y/n]") == 1
     credentials = dict(re.findall(r"^([A-Z_]+) +(\S+)$", output, re.MULTILINE))

@@ -11,11 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from millpond.common.config import Settings
 
 from .credentials import credentials
 from .errors import CommandError
+from .processes import end_with_parent
 
 #: Longer than a server takes to stop by itself.
 _STOP_S = 10.0
@@ -26,7 +28,8 @@ def run_tutorial(*, keep: bool, yes: bool) -> None:
 
     Raises ``CommandError`` where the server does not start or a step of the tutorial fails.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     directory = Path(tempfile.mkdtemp(prefix="millpond-tutorial-"))
     try:
         data = directory / "data"
@@ -37,6 +40,13 @@ def run_tutorial(*, keep: bool, yes: bool) -> None:
     finally:
         if not keep:
             shutil.rmtree(directory)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """End in order, so that what was started is stopped; the signals that often come in pairs do not cut that short."""
+    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 @contextmanager
@@ -62,6 +72,7 @@ def _server(data: Path, log: Path, *, keep: bool) -> Iterator[subprocess.Popen[s
             stderr=errors,
             text=True,
             start_new_session=True,  # neither Ctrl-C nor the end of the terminal is for it
+            preexec_fn=None if keep else end_with_parent,  # noqa: PLW1509 - there is one thread only
         )
     is_done = False
     try:

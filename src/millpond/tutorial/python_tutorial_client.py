@@ -190,12 +190,13 @@ def wait_for_tasks_to_complete(
 ) -> None:
     """Return when all tasks of a job are completed. Raises `RuntimeError` if they are not in time, or cannot be."""
     deadline = time.monotonic() + timeout.total_seconds()
-    print(f"Monitoring all tasks for 'Completed' state, timeout in {timeout}...", end="", flush=True)
+    is_terminal = sys.stdout.isatty()
+    print(f"Monitoring all tasks for 'Completed' state, timeout in {timeout}...", end="\n" if is_terminal else "")
 
     while time.monotonic() < deadline:
         tasks = list(batch_client.list_tasks(job_id))
         completed = [task for task in tasks if task.state == batchmodels.BatchTaskState.COMPLETED]
-        show_progress(len(completed), len(tasks))
+        show_progress(len(completed), len(tasks), is_terminal=is_terminal)
         if len(completed) == len(tasks):
             print()
             raise_failures(batch_client, job_id, completed)
@@ -207,12 +208,10 @@ def wait_for_tasks_to_complete(
     raise RuntimeError(f"ERROR: Tasks did not reach 'Completed' state within timeout period of {timeout}")
 
 
-def show_progress(done: int, total: int) -> None:
+def show_progress(done: int, total: int, *, is_terminal: bool) -> None:
     """A bar on a terminal, a dot elsewhere."""
-    if sys.stdout.isatty():
-        print(f"\r  [{'#' * (30 * done // total):<30}] {done} of {total} tasks completed", end="", flush=True)
-    else:
-        print(".", end="", flush=True)
+    text = f"\r  [{'#' * (30 * done // total):<30}] {done} of {total} tasks completed" if is_terminal else "."
+    print(text, end="", flush=True)
 
 
 def raise_failed_start_task(batch_client: BatchClient, pool_id: str) -> None:
