@@ -137,7 +137,7 @@ class SqlWriter:
     def _write_tasks(self, changes: Changes) -> None:
         added, documents, changed, gone, ran = [], [], [], [], set()
         for (job, key), task in changes.tasks.items():
-            number = self._known_job(job)
+            number = self._job_numbers.get(job) or self._known_job(job)
             if task is None:
                 gone.append((number, key))
                 continue
@@ -230,7 +230,7 @@ class SqlWriter:
             .order_by(tasks.c.place)
             .limit(limit)
         )
-        return [schema.task_from_row(job, row) for row in rows]
+        return [schema.task_from_row(job, row) for row in rows.all()]
 
     def holding_files(self, job: str) -> Iterable[str]:
         number = self._job_number(job)
@@ -248,7 +248,7 @@ class SqlWriter:
         for job, task_keys in wanted.items():
             number = self._job_number(job)
             for keys in in_parts(task_keys) if number is not None else ():
-                for row in self._run(self._statements.stored(len(keys)), number, *keys):
+                for row in self._run(self._statements.stored(len(keys)), number, *keys).all():
                     stored = StoredTask(schema.task_from_row(job, row), row[-1])
                     found[job, stored.task.key] = stored
         return found
