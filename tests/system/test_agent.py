@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
@@ -235,6 +237,28 @@ async def test_stop_ends_a_running_task_and_one_that_waits(node: Node) -> None:
         assert end.failure.code == "TaskEnded"
     assert (await node.server.ended(KEY, "t2")).start_time is None
     assert not processes_with("sleep 4107")
+
+
+async def test_stop_ends_a_task_that_waits_for_its_files(node: Node) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/file"
+        await node.order(task("task", resourceFiles=[{"httpUrl": url, "filePath": "file"}]))
+        connection, _ = await asyncio.get_running_loop().run_in_executor(None, silent.accept)
+        with connection:
+            await node.server.send(KEY, Orders(task_slots=2, stop=[Attempt("job", "task", 1)]))
+            end = await node.server.ended(KEY, "task")
+    assert end.failure
+    assert (end.failure.code, end.exit_code) == ("TaskEnded", None)
+    assert end.start_time is not None
+
+
+async def test_time_limit_counts_the_wait_for_files(node: Node) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/file"
+        files = [{"httpUrl": url, "filePath": "file"}]
+        end = await node.run("true", max_wall_clock_time=SECOND // 2, resourceFiles=files)
+    assert end.failure
+    assert (end.failure.code, end.failure.category, end.exit_code) == ("TaskEnded", "servererror", None)
 
 
 async def test_slots_bound_how_many_run_at_a_time(node: Node) -> None:

@@ -44,6 +44,7 @@ from .channel import Channel
 from .documents import PoolDocument, decode_pool, decode_task
 from .failures import launch_failed
 from .files import FileService
+from .log import set_up as set_up_log
 from .loop import Loop
 from .machine import Instruction, Kill, Launch, Machine, Tell
 from .retention import Retention
@@ -288,7 +289,7 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
 
     Returns when the service has no use for the node any more. Raises ``OSError`` where it cannot be set up.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    set_up_log()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.setswitchinterval(0.0005)  # threads that work through big files must not keep the loop waiting
     directory = Path(launch.directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections.abc import Iterator
 
 _SPECIAL = frozenset("\"'\\")
 
@@ -19,16 +20,20 @@ def split(command_line: str) -> list[str]:
     return shlex.split(command_line)
 
 
-def candidates(program: str, path: str, working_directory: str) -> list[str]:
+def candidates(program: str, path: str, working_directory: str) -> Iterator[str]:
     """Files that ``program`` may mean, best first: along ``path``, or relative to the working directory.
 
     Only files that exist are named; along ``path``, only those that somebody may execute.
     """
     if "/" in program:
         place = os.path.join(working_directory, program)  # noqa: PTH118 - keeps './x' as it is
-        return [place] if _is_file(place, 0o777) else []
-    places = (f"{directory or working_directory}/{program}" for directory in path.split(":"))
-    return [place for place in places if _is_file(place, 0o111)]
+        if _is_file(place, 0o777):
+            yield place
+        return
+    for directory in path.split(":"):
+        place = f"{directory or working_directory}/{program}"
+        if _is_file(place, 0o111):
+            yield place
 
 
 def _is_file(path: str, mode: int) -> bool:

@@ -158,7 +158,7 @@ def _record(launch: AgentLaunch, directory: Path, pid: int) -> None:
 
 def _redirect_output(directory: Path) -> None:
     """Input from nowhere, output to the node's log."""
-    log = os.open(directory / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(directory / "agent.log", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.dup2(log, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
 from . import commandline, failures
+from .cancellation import Cancellation
 from .documents import ResourceFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
@@ -50,7 +50,7 @@ class Run:
     deadline: float | None = None
     has_exceeded: bool = False
     #: Set to end it while its files are being fetched.
-    cancelled: threading.Event | None = None
+    cancelled: Cancellation | None = None
 
 
 class Runner:
@@ -118,7 +118,7 @@ class Runner:
             self._enforce_deadlines()
 
     def _fetch(self, run: Run, user: User, files: list[ResourceFile]) -> None:
-        cancelled = run.cancelled = threading.Event()
+        cancelled = run.cancelled = Cancellation()
 
         def fetch() -> FailureInfo | None:
             from .transfer import fetch_all
@@ -129,7 +129,7 @@ class Runner:
             run.cancelled = None
             if run.has_exceeded:
                 failure = failures.time_limit_reached(run.max_wall_clock_time / SECOND)
-            elif cancelled.is_set():
+            elif cancelled.is_set:
                 failure = failures.ended_by_user()
             if failure:
                 self._fail_to_start(run, failure)

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import re
-import threading
 import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from urllib3.exceptions import (
 
 from millpond.common.agent_protocol import FailureInfo
 
+from .cancellation import Cancellation
 from .documents import ResourceFile
 from .users import Credentials
 
@@ -62,7 +62,7 @@ class _CannotWriteError(Exception):
 
 
 def fetch_all(
-    files: list[ResourceFile], working_directory: str, credentials: Credentials, cancelled: threading.Event
+    files: list[ResourceFile], working_directory: str, credentials: Credentials, cancelled: Cancellation
 ) -> FailureInfo | None:
     """Fetch all files, as the given user. Returns what went wrong, if anything did.
 
@@ -109,11 +109,15 @@ class _StatusError(Exception):
 class _Fetcher:
     """Downloads over kept connections. Methods raise :class:`TransferError`, :class:`_CancelledError`."""
 
-    def __init__(self, cancelled: threading.Event) -> None:
+    def __init__(self, cancelled: Cancellation) -> None:
         self._cancelled = cancelled
         self._connections = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=10, read=60), retries=urllib3.Retry(0, redirect=5, raise_on_redirect=True)
         )
+        self._connections.pool_classes_by_scheme = {
+            "http": _covered(urllib3.HTTPConnectionPool, cancelled),
+            "https": _covered(urllib3.HTTPSConnectionPool, cancelled),
+        }
 
     def __enter__(self) -> _Fetcher:
         return self
@@ -167,7 +171,7 @@ class _Fetcher:
     def _download(self, url: str, target: Path) -> None:
         with self._get(url, {}) as answer, _writing(target) as write:
             for chunk in answer.stream(_CHUNK, decode_content=False):
-                if self._cancelled.is_set():
+                if self._cancelled.is_set:
                     raise _CancelledError
                 write(chunk)
 
@@ -198,6 +202,20 @@ class _Fetcher:
                 break
             pause *= 2
         raise _CancelledError
+
+
+def _covered(pool: type[urllib3.HTTPConnectionPool], cancelled: Cancellation) -> type[urllib3.HTTPConnectionPool]:
+    """A kind of connection pool whose connections end their waits with the cancellation."""
+
+    class Connection(pool.ConnectionCls):  # type: ignore[name-defined, misc]
+        def connect(self) -> None:
+            super().connect()
+            cancelled.covers(self.sock)
+
+    class Pool(pool):  # type: ignore[valid-type, misc]
+        ConnectionCls = Connection
+
+    return Pool
 
 
 @contextlib.contextmanager

@@ -58,4 +58,4 @@ def places(tmp_path: Path) -> Path:
 )
 def test_candidates_follow_the_path_and_the_working_directory(places: Path, program: str, found: list[str]) -> None:
     path = f"{places}/missing:{places}/bin:{places}/wd"
-    assert candidates(program, path, f"{places}/wd") == [f"{places}/{name}" for name in found]
+    assert list(candidates(program, path, f"{places}/wd")) == [f"{places}/{name}" for name in found]

@@ -12,6 +12,7 @@ import pytest
 
 from millpond.common.agent_protocol import FailureInfo
 from millpond.node import transfer
+from millpond.node.cancellation import Cancellation
 from millpond.node.documents import ResourceFile
 from millpond.node.users import Credentials
 
@@ -26,9 +27,18 @@ class _Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
         self.server.requests.append(self.path)
+        self.server.arrived.set()
         name = urllib.parse.unquote(url.path.removeprefix("/container").lstrip("/"))
         if name.startswith("status/"):
             self._answer(int(name.removeprefix("status/")), b"no")
+        elif name == "slow":
+            self.server.released.wait(30)
+        elif name == "endless":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.wfile.write(b"a beginning")
+            self.server.released.wait(30)
         elif name == "twice":
             self._answer(200 if self.server.requests.count(self.path) > 2 else 503, b"at last")
         elif name == "cut":
@@ -66,6 +76,9 @@ class BlobServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[str] = []
+        self.arrived = threading.Event()
+        #: Lets go of the answers that are held back.
+        self.released = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/container"
 
 
@@ -76,16 +89,17 @@ def blobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlobServer]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
+    server.released.set()
     server.shutdown()
     thread.join()
     server.server_close()
 
 
 def fetch(directory: Path, *files: ResourceFile, cancelled: bool = False) -> FailureInfo | None:
-    event = threading.Event()
+    cancellation = Cancellation()
     if cancelled:
-        event.set()
-    return transfer.fetch_all(list(files), str(directory), Credentials(None), event)
+        cancellation.set()
+    return transfer.fetch_all(list(files), str(directory), Credentials(None), cancellation)
 
 
 def found(directory: Path) -> dict[str, bytes]:
@@ -185,3 +199,22 @@ def test_container_of_the_account_without_linked_storage_fails(tmp_path: Path) -
 def test_cancelled_download_stops(tmp_path: Path, blobs: BlobServer) -> None:
     assert fetch(tmp_path, ResourceFile(http_url=f"{blobs.url}/one.txt?{SAS}"), cancelled=True) is None
     assert found(tmp_path).get("one.txt", b"") == b""
+
+
+@pytest.mark.parametrize("name", ["slow", "endless"])
+def test_download_that_waits_for_the_server_is_cancelled_at_once(tmp_path: Path, blobs: BlobServer, name: str) -> None:
+    cancellation = Cancellation()
+    file = ResourceFile(http_url=f"{blobs.url}/{name}", file_path="file")
+    results: list[FailureInfo | None] = []
+
+    def work() -> None:
+        results.append(transfer.fetch_all([file], str(tmp_path), Credentials(None), cancellation))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert blobs.arrived.wait(20)
+    cancellation.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert results == [None]
+    assert len(blobs.requests) == 1
