@@ -36,6 +36,9 @@ _decode_launch = msgspec.json.Decoder(AgentLaunch).decode
 
 def main() -> None:
     """Serve until standard input ends."""
+    # Event loops may leave their own ends of the pipes open here, and an agent that had one would keep the service
+    # waiting for the end of the replies.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     from . import agent, keeper, transfer  # noqa: F401 - loaded once, for every agent that is forked
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
