@@ -64,21 +64,22 @@ def _column(task: Task) -> str:
     return "succeeded" if task.result is TaskResult.SUCCESS else "failed"
 
 
-def tell_story(seed: int, *, pools: int, nodes: int, jobs: int, tasks: int, window: int, minutes: int) -> World:
+def tell_story(
+    seed: int, *, pools: int, nodes: int, jobs: int, tasks: int, window: int, minutes: int, every: int = 1
+) -> World:
     """A time of whims and faults, then peace; at its end everything that can be done must be done."""
-    world = World(seed, ready_window=window, faults=FAULTS)
+    world = World(seed, ready_window=window, faults=FAULTS, check_every=every)
     try:
         client = Client(world, pools=pools, nodes=nodes, jobs=jobs, tasks=tasks)
-        every = max(1, world.rng.randrange(50))
-        world.observers.append(lambda: check_records(world) if world.batches % every == 0 else None)
+        rarely = every * world.rng.randrange(1, 50)
+        world.observers.append(lambda: check_records(world) if world.batches % rarely == 0 else None)
         client.act_for(minutes * MINUTE, every=SECOND)
         world.run(world.now + minutes * MINUTE)
         bring_peace(world, client)
         check_records(world)
         check_end(world, client)
     except Exception as failure:
-        lines = "\n".join(world.story)
-        pytest.fail(f"{lines}\n\nseed {seed}: {type(failure).__name__}: {failure}")
+        pytest.fail(f"{world.whole_story()}\n\nseed {seed}: {type(failure).__name__}: {failure}")
     return world
 
 
@@ -91,20 +92,29 @@ def bring_peace(world: World, client: Client) -> None:
         if key not in world.state.pools:
             client.request(PoolAddRequested(pool=make_pool(key, 2, 8)))
     for _ in range(5):
-        for node in world.state.nodes.values():
-            if node.state is NodeState.UNUSABLE:
-                client.request(NodeRebootRequested(pool=node.pool, node=node.key))
-        for pool in world.state.pools.values():
-            if pool.allocation_state is AllocationState.STEADY and not world.state.pool_slots[pool.key].nodes:
-                client.request(
-                    ResizeRequested(
-                        pool=pool.key, target_dedicated_nodes=2, target_low_priority_nodes=None, resize_timeout=None
-                    )
-                )
-        for job in world.state.jobs.values():
-            if job.state is JobState.DISABLED:
-                client.request(JobEnableRequested(job=job.key))
+        help_along(world, client)
         world.run(world.now + 30 * MINUTE)
+    for _ in range(100):
+        if not any(job.task_counts.running for job in world.state.jobs.values()):
+            break
+        world.run(world.now + 30 * MINUTE)
+
+
+def help_along(world: World, client: Client) -> None:
+    """Do what a person would: reboot unusable nodes, grow empty pools, enable jobs."""
+    for node in world.state.nodes.values():
+        if node.state is NodeState.UNUSABLE:
+            client.request(NodeRebootRequested(pool=node.pool, node=node.key))
+    for pool in world.state.pools.values():
+        if pool.allocation_state is AllocationState.STEADY and not world.state.pool_slots[pool.key].nodes:
+            client.request(
+                ResizeRequested(
+                    pool=pool.key, target_dedicated_nodes=2, target_low_priority_nodes=None, resize_timeout=None
+                )
+            )
+    for job in world.state.jobs.values():
+        if job.state is JobState.DISABLED:
+            client.request(JobEnableRequested(job=job.key))
 
 
 def check_end(world: World, client: Client) -> None:
@@ -145,18 +155,18 @@ def test_story_with_small_windows_ends_well(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(100, 102))
 def test_story_with_many_nodes_ends_well(seed: int) -> None:
-    tell_story(seed, pools=3, nodes=40, jobs=6, tasks=3000, window=256, minutes=1)
+    tell_story(seed, pools=3, nodes=40, jobs=6, tasks=3000, window=256, minutes=1, every=5)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", range(1000, 1200))
+@pytest.mark.parametrize("seed", range(1000, 1100))
 def test_long_story_ends_well(seed: int) -> None:
     tell_story(seed, pools=3, nodes=8, jobs=8, tasks=2000, window=32, minutes=5)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", range(2000, 2010))
+@pytest.mark.parametrize("seed", range(2000, 2006))
 def test_story_of_hundreds_of_nodes_ends_well(seed: int) -> None:
-    tell_story(seed, pools=3, nodes=150, jobs=10, tasks=10_000, window=1024, minutes=3)
+    tell_story(seed, pools=3, nodes=150, jobs=10, tasks=10_000, window=1024, minutes=3, every=20)

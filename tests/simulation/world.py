@@ -83,12 +83,14 @@ class Violation(AssertionError):  # noqa: N818 - it is named for what happened
 
 
 class World:
-    def __init__(self, seed: int, *, ready_window: int = 4096, faults: Faults | None = None) -> None:
+    def __init__(
+        self, seed: int, *, ready_window: int = 4096, faults: Faults | None = None, check_every: int = 1
+    ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
         self.now = START
-        self.story: deque[str] = deque(maxlen=400)
+        self.story: deque[tuple[int, str, Event | Effect | None]] = deque(maxlen=400)
         self.archive = DictArchive()
         self.scripts: dict[TaskName, Script] = {}
         #: Per task: the attempts whose processes run now.
@@ -102,6 +104,8 @@ class World:
         self.batches = 0
         self.placements = 0
         self._ready_window = ready_window
+        #: Batches from one check of the invariants to the next.
+        self._check_every = check_every
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._inbox: list[tuple[Event, Callable[[Any], None] | None]] = []
@@ -123,8 +127,16 @@ class World:
             act()
         self.now = max(self.now, until) if not stop_if() else self.now
 
-    def tell(self, text: str) -> None:
-        self.story.append(f"{(self.now - START) / SECOND:12.6f}  {text}")
+    def tell(self, text: str, message: Event | Effect | None = None) -> None:
+        self.story.append((self.now, text, message))
+
+    def whole_story(self) -> str:
+        """What has happened lately, for people."""
+        lines = (
+            f"{(moment - START) / SECOND:12.6f}  {text}{'' if message is None else _short(message)}"
+            for moment, text, message in self.story
+        )
+        return "\n".join(lines)
 
     def chance(self, probability: float) -> bool:
         return probability > 0 and self.rng.random() < probability
@@ -145,7 +157,7 @@ class World:
         answers: list[tuple[Callable[[Any], None] | None, Any]] = []
         self.batches += 1
         for event, answer in batch:
-            self.tell(f"-> {_short(event)}")
+            self.tell("-> ", event)
             try:
                 reply, more = machine.step(self.state, event, self.now)
             except ServiceError as refusal:
@@ -154,7 +166,8 @@ class World:
             answers.append((answer, reply))
             effects += more
         effects += machine.settle(self.state, self.now)
-        check(self.state)
+        if self.batches % self._check_every == 0:
+            check(self.state)
         self._flush()
         if self.chance(self.faults.failing_commit):
             self.tell("!! the commit fails")
@@ -227,7 +240,7 @@ class World:
     def _carry_out(self, effects: list[Effect]) -> None:
         orders: dict[str, Orders] = {}
         for effect in effects:
-            self.tell(f"<- {_short(effect)}")
+            self.tell("<- ", effect)
             match effect:
                 case RaiseAt():
                     self._raise_at(effect)
