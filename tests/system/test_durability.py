@@ -325,8 +325,8 @@ def test_copy_of_a_stopped_servers_data_opens_again(tmp_path: Path) -> None:
         _add_job(client)
         client.create_task("job", models.BatchTaskCreateOptions(id="before", command_line="/bin/true"))
         _until(lambda: client.get_task("job", "before").state == "completed")
-        client.begin_resize_pool("pool", models.BatchPoolResizeOptions(target_dedicated_nodes=0)).result()
-        _until(lambda: not list(client.list_nodes("pool")))
+        client.begin_resize_pool("pool", models.BatchPoolResizeOptions(target_dedicated_nodes=0))
+        _until(lambda: client.get_pool("pool").allocation_state == "steady" and not list(client.list_nodes("pool")))
         tasks = [models.BatchTaskCreateOptions(id=f"task-{number}", command_line="/bin/true") for number in range(50)]
         client.create_task_collection("job", models.BatchTaskGroup(task_values=tasks))
         pool, job, stored = client.get_pool("pool"), client.get_job("job"), _tasks(client)
