@@ -110,6 +110,43 @@ def test_signal_stops_it_at_once(tmp_path: Path, number: signal.Signals) -> None
     server.stop()
 
 
+def test_stop_ends_the_tasks_that_run(tmp_path: Path) -> None:
+    from azure.batch import BatchClient, models
+    from azure.core.credentials import AzureNamedKeyCredential
+
+    with running_server(tmp_path / "data") as server:
+        credential = AzureNamedKeyCredential(
+            server.credentials["BATCH_ACCOUNT_NAME"], server.credentials["BATCH_ACCOUNT_KEY"]
+        )
+        with BatchClient(server.batch_url, credential) as client:
+            image = next(iter(client.list_supported_images()))
+            configuration = models.VirtualMachineConfiguration(
+                image_reference=image.image_reference, node_agent_sku_id=image.node_agent_sku_id
+            )
+            client.create_pool(
+                models.BatchPoolCreateOptions(
+                    id="pool",
+                    vm_size="standard_d2s_v3",
+                    target_dedicated_nodes=2,
+                    virtual_machine_configuration=configuration,
+                )
+            )
+            client.create_job(models.BatchJobCreateOptions(id="job", pool_info=models.BatchPoolInfo(pool_id="pool")))
+            for name in ("one", "two"):
+                # They refuse to end, and so does what they leave behind in a session of its own.
+                command = "/bin/bash -c 'trap \"\" TERM INT HUP; setsid sleep 1000 & while true; do sleep 1000; done'"
+                client.create_task("job", models.BatchTaskCreateOptions(id=name, command_line=command))
+            _wait_until(lambda: all(task.state == "running" for task in client.list_tasks("job")))
+            supervisor = psutil.Process(server.process.pid)
+            _wait_until(lambda: sum(each.name() == "sleep" for each in supervisor.children(recursive=True)) == 4)
+    # Leaving the block has stopped the server, and seen all of them end.
+
+
+def test_stop_does_not_wait_for_a_service_that_hangs(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        os.kill(server.service_pid("batch"), signal.SIGSTOP)
+
+
 def test_stop_while_it_starts_is_clean(tmp_path: Path) -> None:
     options = ["--data", str(tmp_path / "data"), "--batch-port", "0", "--blob-port", "0"]
     process = subprocess.Popen(
