@@ -1,0 +1,210 @@
+"""What is left of uploads when the service is killed in their midst."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+import http.client
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.servers import Server, running_server, start_server
+from tests.wire.blob.raw import VERSION, RawClient
+
+#: From a row to several files' worth.
+SIZES = [0, 100, 32 << 10, 33 << 10, 300 << 10, 3 << 20]
+BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}
+
+
+class Uploader(threading.Thread):
+    """Puts blobs, each under a name of its own or over the last one, until the service is gone."""
+
+    def __init__(self, raw: RawClient, number: int, seed: int) -> None:
+        super().__init__()
+        self.raw = raw
+        self.number = number
+        self.random = random.Random(f"{seed} {number}")
+        #: Digests by name: of what was acknowledged, and of what may have been stored when the end came.
+        self.stored: dict[str, str | None] = {}
+        self.open: tuple[str, str | None] | None = None
+
+    def run(self) -> None:
+        try:
+            while True:
+                self.change_something()
+        except (OSError, ValueError, AssertionError):
+            return  # killed
+
+    def change_something(self) -> None:
+        name = f"{self.number}-{self.random.randrange(8)}"
+        path = self.raw.path(f"cont/{name}")
+        act = self.random.choice(["put", "put", "blocks", "delete"])
+        data = self.random.randbytes(self.random.choice(SIZES))
+        self.open = (name, None if act == "delete" else hashlib.md5(data).hexdigest())
+        if act == "put":
+            assert self.raw.signed("PUT", path, BLOCK_BLOB, data).status == 201
+        elif act == "delete":
+            assert self.raw.signed("DELETE", path).status in (202, 404)
+        else:
+            half = len(data) // 2 or len(data)
+            pieces = [piece for piece in (data[:half], data[half:]) if piece]
+            ids = [base64.b64encode(bytes([index])).decode() for index in range(len(pieces))]
+            for block_id, piece in zip(ids, pieces, strict=True):
+                quoted = block_id.replace("=", "%3D").replace("+", "%2B")
+                assert self.raw.signed("PUT", f"{path}?comp=block&blockid={quoted}", {}, piece).status == 201
+            listed = "".join(f"<Latest>{block_id}</Latest>" for block_id in ids)
+            document = f"<BlockList>{listed}</BlockList>".encode()
+            assert self.raw.signed("PUT", f"{path}?comp=blocklist", {}, document).status == 201
+        self.stored[name] = self.open[1]
+        self.open = None
+
+
+def killed(server: Server) -> None:
+    """The service's process dies at once, and then everything of that server."""
+    os.kill(server.service_pid("blob"), signal.SIGKILL)
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        process.kill()
+    server.kill()
+
+
+def files_on_disk(data: Path) -> set[str]:
+    places = (data / "blob" / "content", data / "blob" / "incoming")
+    return {path.name for place in places for path in place.rglob("*") if path.is_file()}
+
+
+def files_in_rows(data: Path) -> set[str]:
+    connection = sqlite3.connect(data / "blob" / "blob.db")
+    query = "SELECT file FROM segment WHERE file IS NOT NULL UNION SELECT file FROM block WHERE file IS NOT NULL"
+    found = {row[0] for row in connection.execute(query)}
+    connection.close()
+    return found
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def check(server: Server, uploaders: list[Uploader]) -> int:
+    """That every blob is as its uploader last heard, or as it last asked for. How many there are."""
+    raw = RawClient.of(server.credentials)
+    count = 0
+    for uploader in uploaders:
+        for name in {*uploader.stored, *([uploader.open[0]] if uploader.open else [])}:
+            answer = raw.signed("GET", raw.path(f"cont/{name}"))
+            found = hashlib.md5(answer.body).hexdigest() if answer.status == 200 else None
+            allowed = {uploader.stored.get(name)}
+            if uploader.open and uploader.open[0] == name:
+                allowed.add(uploader.open[1])
+            assert found in allowed, name
+            uploader.stored[name] = found
+            count += found is not None
+        uploader.open = None
+    return count
+
+
+def test_a_kill_at_any_moment_loses_no_blob_and_leaves_no_file(data: Path) -> None:
+    seed = time.time_ns()
+    print("seed", seed)
+    moments = random.Random(seed)
+    server = start_server(data, "--only", "blob")
+    try:
+        raw = RawClient.of(server.credentials)
+        assert raw.signed("PUT", raw.path("cont?restype=container")).status == 201
+        stored: list[dict[str, str | None]] = [{} for _ in range(4)]
+        total = 0
+        for round_number in range(5):
+            raw = RawClient.of(server.credentials)
+            uploaders = [Uploader(raw, number, seed + round_number) for number in range(4)]
+            for uploader, known in zip(uploaders, stored, strict=True):
+                uploader.stored = known
+                uploader.start()
+            time.sleep(moments.uniform(0.2, 1))
+            killed(server)
+            for uploader in uploaders:
+                uploader.join()
+            server = start_server(data, "--only", "blob")
+            total += check(server, uploaders)
+            deadline = time.monotonic() + 30
+            while files_on_disk(data) != files_in_rows(data) and time.monotonic() < deadline:
+                time.sleep(0.05)  # what was deleted before the end is being unlinked
+            assert files_on_disk(data) == files_in_rows(data)
+            assert not any((data / "blob" / "incoming").iterdir())
+        assert total > 20
+    finally:
+        killed(server)
+
+
+def test_a_copy_of_a_stopped_servers_data_opens(data: Path, tmp_path: Path) -> None:
+    large = os.urandom(3 << 20)
+    with running_server(data, "--only", "blob") as server:
+        raw = RawClient.of(server.credentials)
+        raw.signed("PUT", raw.path("cont?restype=container"))
+        for name, content in (("small", b"hello"), ("large", large)):
+            raw.signed("PUT", raw.path(f"cont/{name}"), BLOCK_BLOB, content)
+    shutil.copytree(data, tmp_path / "copy")
+    with running_server(tmp_path / "copy", "--only", "blob") as server:
+        raw = RawClient.of(server.credentials)
+        assert raw.signed("GET", raw.path("cont/small")).body == b"hello"
+        assert raw.signed("GET", raw.path("cont/large")).body == large
+
+
+GIB = 1 << 30
+SLICE = os.urandom(1 << 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_five_gibibytes_pass_through_little_memory(data: Path) -> None:
+    with running_server(data, "--only", "blob") as server:
+        raw = RawClient.of(server.credentials)
+        raw.signed("PUT", raw.path("cont?restype=container"))
+        send(raw, raw.path("cont/one"), 5 * GIB)
+        ids = [base64.b64encode(f"{number:03}".encode()).decode() for number in range(80)]
+        for block_id in ids:
+            send(raw, raw.path(f"cont/blocks?comp=block&blockid={block_id}"), 5 * GIB // len(ids))
+        document = f"<BlockList>{''.join(f'<Latest>{block_id}</Latest>' for block_id in ids)}</BlockList>"
+        assert raw.signed("PUT", raw.path("cont/blocks?comp=blocklist"), {}, document.encode()).status == 201
+        for name in ("one", "blocks"):
+            assert receive(raw, raw.path(f"cont/{name}")) == 5 * GIB
+        status = Path(f"/proc/{server.service_pid('blob')}/status").read_text()
+    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
+    assert peak_kib < 100 << 10
+
+
+def send(raw: RawClient, path: str, size: int) -> None:
+    """A PUT whose body is made while it is sent."""
+    headers = {**BLOCK_BLOB, "x-ms-version": VERSION, "x-ms-date": email.utils.formatdate(usegmt=True)}
+    headers["content-length"] = str(size)
+    headers["authorization"] = f"SharedKey {raw.account}:{raw.sign('PUT', path, headers)}"
+    connection = http.client.HTTPConnection(raw.host, raw.port, timeout=300)
+    body = (SLICE[: min(len(SLICE), size - start)] for start in range(0, size, len(SLICE)))
+    connection.request("PUT", path, body, headers)
+    assert connection.getresponse().status == 201
+    connection.close()
+
+
+def receive(raw: RawClient, path: str) -> int:
+    """How many bytes a GET brings, each checked to be the right one."""
+    headers = {"x-ms-version": VERSION, "x-ms-date": email.utils.formatdate(usegmt=True)}
+    headers["authorization"] = f"SharedKey {raw.account}:{raw.sign('GET', path, headers)}"
+    connection = http.client.HTTPConnection(raw.host, raw.port, timeout=300)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    size = 0
+    while piece := answer.read(len(SLICE)):
+        begin = size % len(SLICE)
+        assert piece == (SLICE[begin:] + SLICE)[: len(piece)]
+        size += len(piece)
+    connection.close()
+    return size
