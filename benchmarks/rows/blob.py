@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def large(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     """
     file = directory / "content"
     file.write_bytes(os.urandom(_MIB) * (_LARGE // _MIB))
-    return _contenders(stack, directory, lambda container: lambda: _transfer(container, file))
+    return _contenders(stack, directory, lambda _, container: lambda: _transfer(container, file))
 
 
 def _transfer(container: Container, file: Path) -> dict[str, float]:
@@ -79,7 +79,7 @@ def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     synced to disk before the answer; Azurite does not sync.
     """
 
-    def prepare(container: Container) -> Contender:
+    def prepare(_: str, container: Container) -> Contender:
         _fill(container, 1000, bytes(_SMALL))
         return lambda: {
             "puts/s": container.rate(_PUT.replace("SEED", str(time.time_ns() % 10**9)), _SECONDS, _CONNECTIONS),
@@ -91,30 +91,34 @@ def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
 
 @row("blob-list", is_long=True)
 def listing(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
-    """The list of a container with 100,000 empty blobs, page by page.
+    """The list of a container with 100,000 empty blobs, page by page; Azurite's has 10,000.
 
-    Timed: all pages of 5,000, each parsed before the next is asked for. Putting the blobs is not timed.
+    Timed: all pages of 5,000, each parsed before the next is asked for. Putting the blobs is not timed, but it sets
+    the size: a put takes Azurite the longer the more blobs it has, and a hundred thousand did not end in 15 minutes.
     """
 
-    def prepare(container: Container) -> Contender:
-        _fill(container, _LISTED, b"")
+    def prepare(name: str, container: Container) -> Contender:
+        count = _LISTED if name == OURS else _LISTED // 10
+        _fill(container, count, b"")
 
         def list_all() -> dict[str, float]:
             began = time.perf_counter()
-            assert sum(container.pages()) == _LISTED
-            return {f"list of {_LISTED:,}, s": time.perf_counter() - began}
+            assert sum(container.pages()) == count
+            return {"listed, blobs/s": count / (time.perf_counter() - began)}
 
         return list_all
 
     return _contenders(stack, directory, prepare)
 
 
-def _contenders(stack: ExitStack, directory: Path, prepare: Callable[[Container], Contender]) -> dict[str, Contender]:
+def _contenders(
+    stack: ExitStack, directory: Path, prepare: Callable[[str, Container], Contender]
+) -> dict[str, Contender]:
     """Each service's, on a new container."""
     contenders = {}
     for name, start in ((OURS, _start_millpond), (_AZURITE, _start_azurite)):
         try:
-            contenders[name] = prepare(start(stack, directory).new_container("measured"))
+            contenders[name] = prepare(name, start(stack, directory).new_container("measured"))
         except NotInstallableError as failure:
             contenders[name] = _absent(failure)
     return contenders
@@ -142,11 +146,6 @@ def _absent(failure: Exception) -> Contender:
 def _fill(container: Container, count: int, content: bytes) -> None:
     """Put so many blobs, ``blob-0000000`` and so on."""
     names = [f"blob-{number:07}" for number in range(count)]
-    threads = [
-        threading.Thread(target=container.put_small, args=(iter(names[index::_CONNECTIONS]), content))
-        for index in range(_CONNECTIONS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        parts = (iter(names[index::_CONNECTIONS]) for index in range(_CONNECTIONS))
+        list(pool.map(lambda part: container.put_small(part, content), parts))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import queue
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -109,32 +108,18 @@ def submit(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
 
 def add_tasks(credentials: Mapping[str, str], job: str, count: int, command_line: str = "true") -> float:
     """Seconds to add so many tasks, from the first request to the last answer."""
-    bodies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    for body in collections(count, command_line):
-        bodies.put(body)
-    failures: list[Exception] = []
+    bodies = list(collections(count, command_line))
 
-    def work() -> None:
+    def work(part: list[bytes]) -> None:
         client = BatchClient(credentials)
-        try:
-            while not bodies.empty():
-                client.raw("POST", f"/jobs/{job}/addtaskcollection", bodies.get_nowait())
-        except queue.Empty:
-            pass
-        except Exception as failure:
-            failures.append(failure)
-        finally:
-            client.close()
+        for body in part:
+            client.raw("POST", f"/jobs/{job}/addtaskcollection", body)
+        client.close()
 
-    threads = [threading.Thread(target=work) for _ in range(_SUBMIT_CONNECTIONS)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = time.perf_counter() - began
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(_SUBMIT_CONNECTIONS) as pool:
+        began = time.perf_counter()
+        list(pool.map(work, (bodies[index::_SUBMIT_CONNECTIONS] for index in range(_SUBMIT_CONNECTIONS))))
+        took = time.perf_counter() - began
     client = BatchClient(credentials)
     counts = client.task_counts(job)
     client.close()
