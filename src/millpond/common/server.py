@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -65,6 +66,16 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 16 << 20)
 
 
+def _spare_long_lived_objects() -> None:
+    """Let the garbage collector pass over what is there from the start, and look at the rest less often.
+
+    A service under load makes and drops many records at a time, hardly any of them in cycles: at its usual pace, the
+    collector takes a third of the Batch service's time.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None] | None) -> None:
         super().__init__(config)
@@ -72,6 +83,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _spare_long_lived_objects()
         if self._ready is not None:
             self._ready()
 
