@@ -48,6 +48,7 @@ class _Link:
         self.protocol = ClientProtocol(uri, max_size=None)
         self._outgoing: deque[memoryview] = deque()
         self._fragments: list[bytes] = []
+        self._buffer = bytearray(_READ)
         self.is_connected = False
         self.expires_at = monotonic() + _CONNECT_TIMEOUT_S
         family, kind, _, _, address = socket.getaddrinfo(uri.host, uri.port, type=socket.SOCK_STREAM)[0]
@@ -89,14 +90,14 @@ class _Link:
         """What has come in: the answer to the handshake, whole messages."""
         while True:
             try:
-                data = self.socket.recv(_READ)
+                count = self.socket.recv_into(self._buffer)
             except (BlockingIOError, ssl.SSLWantReadError):
                 break
-            if not data:
+            if not count:
                 self.protocol.receive_eof()
                 break
-            self.protocol.receive_data(data)
-            if len(data) < _READ and not isinstance(self.socket, ssl.SSLSocket):
+            self.protocol.receive_data(self._buffer[:count])
+            if count < _READ and not isinstance(self.socket, ssl.SSLSocket):
                 break
         received: list[Response | bytes] = []
         for event in self.protocol.events_received():

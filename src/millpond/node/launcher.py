@@ -41,6 +41,9 @@ def main() -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     from . import agent, keeper, transfer  # noqa: F401 - loaded once, for every agent that is forked
 
+    if _LINUX:
+        from . import linux, sandbox  # noqa: F401
+
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()

@@ -236,11 +236,17 @@ class Trees:
 
     def _children(self) -> list[int]:
         try:
-            with open(self._children_file, "rb") as file:  # noqa: PTH123 - read whenever a task ends
-                return [int(pid) for pid in file.read().split()]
+            file = os.open(self._children_file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             own = os.getpid()
             return [pid for pid, parent in _process_table()[0].items() if parent == own]
+        try:
+            found = b""
+            while part := os.read(file, 1 << 16):
+                found += part
+        finally:
+            os.close(file)
+        return [int(pid) for pid in found.split()]
 
 
 def _kill_all(members: Callable[[], set[int]]) -> None:

@@ -11,9 +11,11 @@ Elsewhere all tasks run as the agent's own user, whatever they name; a name that
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +74,23 @@ class Credentials:
             linux.set_thread_users(0, 0, 0)
             linux.set_thread_group_ids(0, 0, 0)
             linux.set_thread_groups(())
+
+
+@contextlib.contextmanager
+def as_file_user(credentials: Credentials) -> Iterator[None]:
+    """Reach files as that user, and no others: for the calling thread, not the agent's own."""
+    if credentials.uid is None:
+        yield
+        return
+    from . import linux
+
+    linux.set_thread_groups(credentials.groups)
+    linux.set_thread_file_user(credentials.uid, credentials.gid)
+    try:
+        yield
+    finally:
+        linux.set_thread_file_user(0, 0)
+        linux.set_thread_groups(())
 
 
 @dataclass(frozen=True, slots=True)
