@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -77,6 +78,7 @@ def _store(facts: dict[str, str | int | float], result: Result) -> None:
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": facts,
         "row": result.row.name,
+        "load_after": round(os.getloadavg()[0], 2),
         "runs": result.runs,
         "absent": result.absent,
     }
