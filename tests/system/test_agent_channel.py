@@ -11,6 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from millpond.batch.agents import NodeTokens
 from millpond.common.agent_protocol import CLOSED_FOR_GOOD
+from millpond.common.clock import SystemClock
 
 _NODE = "millpond/pool/tvmps_0_d"
 
@@ -22,7 +23,7 @@ def _knock(server: Server, token: str | None, node: str = _NODE) -> ClientConnec
 
 
 def _token(server: Server, node: str = _NODE) -> str:
-    return NodeTokens(server.data / "batch" / "agent.key").token(node)
+    return NodeTokens(server.data / "batch" / "agent.key", SystemClock()).token(node)
 
 
 @pytest.mark.parametrize("token", [None, "", "Bearer", "Bearer wrong", "Basic wrong", "SharedKey a:b"])

@@ -14,8 +14,6 @@ import hashlib
 import hmac
 import itertools
 import logging
-import os
-import secrets
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +46,7 @@ from millpond.common.agent_protocol import (
     Welcome,
 )
 from millpond.common.clock import Clock
+from millpond.common.config import write_private
 from millpond.common.errors import ServiceError
 
 from .engine.messages import (
@@ -114,13 +113,10 @@ class NodeOrders(msgspec.Struct):
 class NodeTokens:
     """The agents' credentials: each node's is derived from its key, so there is nothing to store but one secret."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, clock: Clock) -> None:
         """The secret is read from ``file``, or made there (mode 0600)."""
         if not file.exists():
-            temporary = file.with_name(f".{file.name}.{os.getpid()}")
-            temporary.touch(mode=0o600)
-            temporary.write_bytes(secrets.token_bytes(32))
-            temporary.replace(file)
+            write_private(file, clock.token().encode())
         self._secret = file.read_bytes()
 
     def token(self, node: str) -> str:
@@ -198,10 +194,6 @@ class Agents:
         self._request_numbers = itertools.count(1)
         self._is_open = True
 
-    def is_connected(self, node: str) -> bool:
-        connection = self._connections.get(node)
-        return connection is not None and connection.is_synced
-
     # --- channels ---
 
     async def serve(self, node: str, transport: Transport) -> None:
@@ -227,6 +219,9 @@ class Agents:
     async def _converse(self, connection: _Connection, hello: Hello, transport: Transport) -> None:
         node = connection.node
         if older := self._connections.get(node):
+            if older.boot > connection.boot:
+                await transport.close(CLOSED_FOR_GOOD, "the node has booted again")
+                return
             older.close(_TRY_AGAIN, "replaced by a newer channel")
         self._connections[node] = connection
         if timer := self._absent.pop(node, None):
@@ -252,7 +247,7 @@ class Agents:
             pump.cancel()
 
     async def _connect(self, connection: _Connection, hello: Hello) -> None:
-        """Tell the engine of the agent; its answer brings the orders (:meth:`sync`)."""
+        """Tell the engine of the agent; its answer brings the orders (:meth:`order`)."""
         try:
             await self._runtime.submit(
                 AgentConnected(

@@ -40,7 +40,11 @@ class BatchService:
     async def start(self) -> None:
         """Take up the work where the store says it is."""
         self._effects.start()
-        await self.runtime.start(self._effects.carry_out)
+        try:
+            await self.runtime.start(self._effects.carry_out)
+        except BaseException:
+            await self._effects.stop()
+            raise
 
     async def stop(self, *, release_nodes: bool = True) -> None:
         """Stop; ``release_nodes`` ends all nodes with what they run.
@@ -50,9 +54,11 @@ class BatchService:
         """
         self.agents.close()
         await self._effects.stop()
-        await self.provider.close(release_all=release_nodes)
-        await self.runtime.stop()
-        self.reader.close()
+        try:
+            await self.provider.close(release_all=release_nodes)
+        finally:
+            await self.runtime.stop()
+            self.reader.close()
 
 
 def open_service(settings: Settings, base_url: str, clock: Clock | None = None) -> BatchService:
@@ -68,7 +74,7 @@ def open_service(settings: Settings, base_url: str, clock: Clock | None = None) 
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     clock = clock or SystemClock()
     writer, reader = open_store(URL.create("sqlite", database=str(directory / "batch.db")))
-    tokens = NodeTokens(directory / "agent.key")
+    tokens = NodeTokens(directory / "agent.key", clock)
     runtime = Runtime(writer, clock, ready_window=settings.ready_window)
     agents = Agents(runtime, clock, heartbeat_timeout_s=settings.heartbeat_timeout_s)
 

@@ -110,7 +110,7 @@ class Accounts:
         """Add an account or replace its keys; complete on disk when it returns."""
         self._refresh()
         self._of(kind)[name] = keys
-        _write_private(self.path, msgspec.json.format(msgspec.json.encode(self._content), indent=2))
+        write_private(self.path, msgspec.json.format(msgspec.json.encode(self._content), indent=2))
 
     def ensure_defaults(self) -> None:
         """Make one account of each kind where there is none."""
@@ -138,7 +138,7 @@ class Accounts:
         self._stamp = stamp
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Replace a file in one step, readable by its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp: 0600

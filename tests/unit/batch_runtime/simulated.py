@@ -211,8 +211,8 @@ class World:
         self.store = FailingStore(writer)
         self.reader = reader
         self.nodes = nodes
-        self.tokens = NodeTokens(directory / "agent.key")
         clock = SystemClock()
+        self.tokens = NodeTokens(directory / "agent.key", clock)
         self.runtime = Runtime(self.store, clock)
         self.agents = Agents(self.runtime, clock, heartbeat_timeout_s=heartbeat_timeout_s)
         self.effects = Effects(self.runtime, self.agents, nodes, self.tokens, base_url="http://127.0.0.1:10100")

@@ -47,6 +47,7 @@ from millpond.common.agent_protocol import (
     Trouble,
     Welcome,
 )
+from millpond.common.clock import SystemClock
 
 JOB, POOL = job().key, pool().key
 
@@ -139,6 +140,21 @@ async def test_newer_channel_replaces_the_older(world: World) -> None:
     older.say(reports(Trouble("DiskFull", "from the past")))
     await asyncio.sleep(MOMENT_S)
     assert world.pool_nodes()[0].state is not NodeState.UNUSABLE
+
+
+async def test_agent_of_an_earlier_boot_does_not_replace_a_newer_one(world: World) -> None:
+    await world.connected()
+    node = world.pool_nodes()[0]
+    await world.runtime.submit(NodeRebootRequested(pool=POOL, node=node.key))
+    await world.requested_node(boot=2)
+    newer, _ = await world.connected(node.key, boot=2)
+    stale = world.dial(node.key)
+    stale.say(hello(boot=1))
+    assert await stale.hear() is None
+    assert stale.closed is not None
+    assert stale.closed[0] == CLOSED_FOR_GOOD
+    await newer.hear_nothing()
+    assert newer.closed is None
 
 
 async def test_agent_that_stays_away_is_lost_and_can_come_back(world: World) -> None:
@@ -467,12 +483,12 @@ async def test_job_that_is_terminated_ends_when_its_tasks_have(world: World) -> 
 
 def test_tokens_are_each_nodes_own_and_last(tmp_path: Path) -> None:
     file = tmp_path / "agent.key"
-    tokens = NodeTokens(file)
+    tokens = NodeTokens(file, SystemClock())
     assert file.stat().st_mode & 0o777 == 0o600
     assert tokens.token("a/p/n1") != tokens.token("a/p/n2")
-    assert tokens.admits("a/p/n1", NodeTokens(file).token("a/p/n1"))
+    assert tokens.admits("a/p/n1", NodeTokens(file, SystemClock()).token("a/p/n1"))
     assert not tokens.admits("a/p/n1", tokens.token("a/p/n2"))
     assert not tokens.admits("a/p/n1", "")
     assert not tokens.admits("a/p/n1", "ÄÖ")
     other = tmp_path / "other.key"
-    assert NodeTokens(other).token("a/p/n1") != tokens.token("a/p/n1")
+    assert NodeTokens(other, SystemClock()).token("a/p/n1") != tokens.token("a/p/n1")
