@@ -12,7 +12,6 @@ import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from millpond.common.agent_protocol import FailureInfo
@@ -57,7 +56,8 @@ def fetch_all(
     files missing, when ``cancelled`` is set.
     """
     try:
-        with as_file_user(credentials), _Fetcher(cancelled) as fetcher:
+        with as_file_user(credentials), Connections(cancelled) as connections:
+            fetcher = _Fetcher(connections, cancelled)
             for file in files:
                 for url, path in fetcher.sources(file):
                     fetcher.fetch(url, _inside(working_directory, path), _mode(file))
@@ -72,19 +72,11 @@ def fetch_all(
 
 
 class _Fetcher:
-    """Downloads over kept connections. Methods raise :class:`TransferError`, :class:`CancelledError`."""
+    """Downloads. Methods raise :class:`TransferError`, :class:`CancelledError`."""
 
-    def __init__(self, cancelled: Cancellation) -> None:
+    def __init__(self, connections: Connections, cancelled: Cancellation) -> None:
+        self._connections = connections
         self._cancelled = cancelled
-        self._connections = Connections(cancelled)
-
-    def __enter__(self) -> _Fetcher:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connections.__exit__(kind, error, trace)
 
     def sources(self, file: ResourceFile) -> Iterator[tuple[str, str]]:
         """The URLs that a resource file stands for, each with its path below the working directory."""

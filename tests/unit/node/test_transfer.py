@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from millpond.common.agent_protocol import FailureInfo
-from millpond.node import transfer
+from millpond.node import http, transfer
 from millpond.node.cancellation import Cancellation
 from millpond.node.documents import ResourceFile
 from millpond.node.users import Credentials
@@ -84,7 +84,7 @@ class BlobServer(ThreadingHTTPServer):
 
 @pytest.fixture
 def blobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlobServer]:
-    monkeypatch.setattr(transfer, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(http, "_FIRST_PAUSE_S", 0.01)
     server = BlobServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
