@@ -45,8 +45,11 @@ class Failure(msgspec.Struct, frozen=True):
     details: tuple[tuple[str, str], ...] = ()
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A task without its document (command line, files, environment), which only its node needs."""
+class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A task without its document (command line, files, environment), which only its node needs.
+
+    There are many, and none refers to anything that could refer back: the garbage collector need not look at them.
+    """
 
     #: Key of its job, its own key within the job, and its id as given.
     job: str
