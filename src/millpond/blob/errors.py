@@ -49,6 +49,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "InvalidBlockId": (400, "The specified block ID is invalid. The block ID must be Base64-encoded."),
     "InvalidBlockList": (400, "The specified block list is invalid."),
     "InvalidHeaderValue": (400, "The value for one of the HTTP headers is not in the correct format."),
+    "InvalidInput": (400, "One of the request inputs is not valid."),
     "InvalidMd5": (
         400,
         "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.",

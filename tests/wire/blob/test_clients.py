@@ -24,6 +24,10 @@ def test_a_first_day_with_blob_service_client(blob_server: Server, name: str) ->
         run(name, "blob_service_client.py", blob_server, "url")
 
 
+def test_the_extras_of_the_newest_client(blob_server: Server) -> None:
+    run("blob-newest-extras", "extras.py", blob_server, "url")
+
+
 def run(name: str, script: str, server: Server, style: str) -> None:
     account, key = server.credentials["STORAGE_ACCOUNT_NAME"], server.credentials["STORAGE_ACCOUNT_KEY"]
     done = run_client(name, CLIENTS / script, account, key, server.blob_url, style)

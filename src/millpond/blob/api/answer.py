@@ -13,6 +13,7 @@ from ..content import checksums
 from ..model import Blob, Container, Metadata
 from ..service.blobs import RangeError, Reading
 from ..service.conditions import NotModifiedError
+from . import structured
 from .xml import DECLARATION, element
 
 Headers = list[tuple[str, str]]
@@ -26,11 +27,16 @@ class Answer(NamedTuple):
     body: bytes = b""
     reading: Reading | None = None
     size: int = 0
+    #: Whether the reading goes as a structured message.
+    is_structured: bool = False
 
     @property
     def length(self) -> int:
         """The Content-Length."""
-        return self.reading.end - self.reading.begin if self.reading else len(self.body) or self.size
+        if not self.reading:
+            return len(self.body) or self.size
+        size = self.reading.end - self.reading.begin
+        return structured.encoded_length(size) if self.is_structured else size
 
 
 def xml_answer(document: str, headers: Headers | None = None) -> Answer:

@@ -19,7 +19,7 @@ from ..service.conditions import NotModifiedError
 from ..store import Store
 from .answer import Answer, error_answer
 from .call import Call, DisconnectError, Receive, Service
-from .download import Send, files, send_reading
+from .download import Send, files, send_reading, send_structured
 from .operations import find_operation
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,10 @@ class BlobApp:
         # No await lies between the reading and this, so that none of its files can be gone yet.
         with self._service.content.pinned(files(answer.reading)):
             await send(start)
-            await send_reading(send, scope.get("extensions") or {}, self._service.content, answer.reading)
+            if answer.is_structured:
+                await send_structured(send, self._service.content, answer.reading)
+            else:
+                await send_reading(send, scope.get("extensions") or {}, self._service.content, answer.reading)
 
     async def _carry_out(self, request: Request, query_string: bytes, receive: Receive) -> Answer:
         request.read(query_string, self._accounts)

@@ -10,9 +10,9 @@ from ..errors import error, invalid_header
 from ..model import Blob, Content, ContentProperties
 from ..service import blobs
 from ..service.blobs import BlobDraft
-from . import headers
+from . import headers, structured
 from .answer import Answer, Headers, blob_headers, metadata_headers, modified
-from .call import Call, Checksums, body, content_length, stored
+from .call import Call, Checksums, stored, uploaded
 from .download import files, read_pieces
 from .limits import MAX_CHECKED_RANGE, body_limits
 
@@ -29,17 +29,17 @@ def draft(call: Call, properties: ContentProperties) -> BlobDraft:
 
 
 async def put_blob(call: Call) -> Answer:
-    size = content_length(call.request, body_limits(call.request.version).blob)
+    size, pieces = uploaded(call, body_limits(call.request.version).blob)
     wanted = draft(call, headers.content_properties(call.request))
     if size > INLINE_SIZE:
         call.store.read(blobs.find_place, call.name, wanted)  # fail before all the bytes are here
-    async with stored(call, body(call), Checksums.of(call.request), md5=True) as content:
+    async with stored(call, pieces, Checksums.of(call.request), md5=True) as content:
         sent = wanted.properties.content_md5
         if sent and sent != content.md5:
             raise error("Md5Mismatch")
         wanted = wanted._replace(properties=wanted.properties._replace(content_md5=content.md5))
         blob = await call.store.write(blobs.put_blob, call.name, wanted, content)
-    return Answer(201, written(blob) + checksum_headers(content))
+    return Answer(201, written(blob) + checksum_headers(content) + structured_headers(call))
 
 
 def written(blob: Blob) -> Headers:
@@ -55,6 +55,11 @@ def _checksum_headers(md5: bytes, crc64: bytes) -> Headers:
     return [(name, checksums.encode(value)) for name, value in found if value]
 
 
+def structured_headers(call: Call) -> Headers:
+    """What tells the client that its structured message was understood as one."""
+    return [(structured.HEADER, structured.KIND)] if structured.is_structured(call.request) else []
+
+
 async def get_blob(call: Call) -> Answer:
     request = call.request
     span = headers.span(request)
@@ -65,11 +70,14 @@ async def get_blob(call: Call) -> Answer:
     reading = call.store.read(blobs.read_blob, call.name, headers.demands(request), span)
     blob, begin, end, _ = reading
     about = _overridden(blob_headers(blob, whole=span is None), call.access.overrides)
-    if span is None:
-        return Answer(200, about, reading=reading)
-    about.append(("content-range", f"bytes {begin}-{end - 1}/{blob.size}"))
+    if span:
+        about.append(("content-range", f"bytes {begin}-{end - 1}/{blob.size}"))
+    status = 206 if span else 200
+    if structured.is_structured(request):
+        about += [(structured.HEADER, structured.KIND), (structured.LENGTH_HEADER, str(end - begin))]
+        return Answer(status, about, reading=reading, is_structured=True)
     if not with_md5 and not with_crc64:
-        return Answer(206, about, reading=reading)
+        return Answer(status, about, reading=reading)
     if end - begin > MAX_CHECKED_RANGE:
         raise error("OutOfRangeInput", Reason="A checksum is given for at most 4 MiB.")
     with call.service.content.pinned(files(reading)):

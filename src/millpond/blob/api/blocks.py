@@ -7,8 +7,8 @@ from ..model import Content
 from ..service import blocks
 from . import headers, xml
 from .answer import Answer, modified, xml_answer
-from .blobs import checksum_headers, draft, written
-from .call import Call, Checksums, body, content_length, read_document, stored
+from .blobs import checksum_headers, draft, structured_headers, written
+from .call import Call, Checksums, read_document, stored, uploaded
 from .limits import CRC64_SINCE, body_limits
 
 _BLOCK_LIST_TYPES = {
@@ -30,19 +30,21 @@ def block_id(call: Call) -> str:
 
 async def put_block(call: Call) -> Answer:
     request = call.request
-    if content_length(request, body_limits(request.version).block) == 0:
+    size, pieces = uploaded(call, body_limits(request.version).block)
+    if size == 0:
         raise invalid_header("content-length", "0")
     block, demands = block_id(call), headers.demands(request)
     call.store.read(blocks.check_put_block, call.name, block, demands)  # fail before all the bytes are here
     gives_crc64 = request.version >= CRC64_SINCE and "content-md5" not in request.headers
     expected = Checksums.of(request)
-    async with stored(call, body(call), expected, md5=not gives_crc64, crc64=gives_crc64) as content:
+    async with stored(call, pieces, expected, md5=not gives_crc64, crc64=gives_crc64) as content:
         await call.store.write(blocks.put_block, call.name, block, content, demands)
-    return block_answer(content)
+    return block_answer(call, content)
 
 
-def block_answer(content: Content) -> Answer:
-    return Answer(201, [*checksum_headers(content), ("x-ms-request-server-encrypted", "false")])
+def block_answer(call: Call, content: Content) -> Answer:
+    encrypted = ("x-ms-request-server-encrypted", "false")
+    return Answer(201, [*checksum_headers(content), encrypted, *structured_headers(call)])
 
 
 async def put_block_list(call: Call) -> Answer:

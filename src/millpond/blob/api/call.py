@@ -16,7 +16,7 @@ from ..errors import error, invalid_header
 from ..model import Content, ResourceName
 from ..request import Request
 from ..store import Store
-from . import headers
+from . import headers, structured
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -124,6 +124,18 @@ class Checksums(NamedTuple):
         for code, sent, found in (("Md5Mismatch", self.md5, md5), ("Crc64Mismatch", self.crc64, crc64)):
             if sent and sent != found:
                 raise error(code, UserSpecified=checksums.encode(sent), ServerCalculated=checksums.encode(found))
+
+
+def uploaded(call: Call, limit: int) -> tuple[int, AsyncIterator[bytes]]:
+    """The size of what a request uploads, and its bytes as they come, out of a structured message where it is one."""
+    request = call.request
+    length = content_length(request, limit)
+    if not structured.is_structured(request):
+        return length, body(call)
+    text = request.header(structured.LENGTH_HEADER)
+    if not text.isdecimal():
+        raise invalid_header(structured.LENGTH_HEADER, text)
+    return int(text), structured.decode(body(call), length, int(text))
 
 
 async def body(call: Call) -> AsyncIterator[bytes]:

@@ -91,7 +91,7 @@ async def put_block_from_url(call: Call) -> Answer:
         pieces = read_pieces(content_store, reading)
         async with stored(call, pieces, expected, md5=not gives_crc64, crc64=gives_crc64) as content:
             await call.store.write(blocks.put_block, call.name, block, content, demands)
-    return block_answer(content)
+    return block_answer(call, content)
 
 
 def _source_demands(call: Call) -> Demands:

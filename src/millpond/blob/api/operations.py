@@ -127,7 +127,6 @@ NOT_IMPLEMENTED_HEADERS: Final = (
     "x-ms-immutability-policy-until-date",
     "x-ms-legal-hold",
     "x-ms-source-if-tags",
-    "x-ms-structured-body",
     "x-ms-tags",
 )
 
