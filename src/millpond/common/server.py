@@ -70,7 +70,7 @@ def _spare_long_lived_objects() -> None:
     """Let the garbage collector pass over what is there from the start, and look at the rest less often.
 
     A service under load makes and drops many records at a time, hardly any of them in cycles: at its usual pace, the
-    collector takes a third of the Batch service's time.
+    collector can take a third of the Batch service's time.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
