@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from . import commandline
 from .users import Credentials
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 MARKER = "AZ_BATCH_TASK_DIR"
 
 _LINUX = sys.platform == "linux"
+#: How a tree is set apart from the agent's own processes.
+_APART: dict[str, Any] = {"setsid": True} if _LINUX else {"setpgroup": 0}
 #: What Python ignores, and programs do not expect to find ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
@@ -113,7 +116,7 @@ class Trees:
                         command.words,
                         command.environment,
                         file_actions=actions,
-                        setsid=True,
+                        **_APART,
                         setsigmask=(),
                         setsigdef=_DEFAULT_SIGNALS,
                         resetids=resets_ids,
@@ -172,6 +175,8 @@ class Trees:
         return ended
 
     def _end(self, tree: _Tree) -> None:
+        if not _LINUX and not tree.keeps_background:
+            _signal(-tree.main, signal.SIGKILL)
         tree.is_ending = True
         self._ending.append(tree)
 
@@ -220,8 +225,8 @@ class Trees:
     def _members(self, tree: _Tree, strays: Iterable[int] = ()) -> set[int]:
         """Processes of a tree as they are now: below its main process, in its session, or marked as its own."""
         parents, sessions = _process_table()
-        if not parents:  # no process table to read: the session is all that can be known
-            return {tree.main}
+        if not parents:  # no process table to read: its group is all that can be known
+            return {-tree.main}
         members = {pid for pid, session in sessions.items() if session == tree.main}
         if tree.exit_code is None:
             members.add(tree.main)
