@@ -16,9 +16,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine
 
+from millpond.blob.api.blobs import INLINE_SIZE
 from millpond.blob.collector import BLOCK_LIFETIME, Collector
 from millpond.blob.content import ContentStore, Upload, checksums
-from millpond.blob.content.upload import INLINE_SIZE
 from millpond.blob.model import Blob, Block, Container, ContentProperties, CopyState, Segment, StoredPolicy
 from millpond.blob.store import Store, Transaction, migrations, schema
 from millpond.common.clock import DAY, SystemClock
@@ -105,7 +105,7 @@ async def test_names_are_ordered_by_their_characters(store: Store) -> None:
 
 
 async def test_segments_are_found_by_the_bytes_they_hold(store: Store) -> None:
-    segments = [Segment(0, 3, "QQ==", None, b"abc"), Segment(3, 4, "Qg==", "f1", None), Segment(7, 1, "", None, b"x")]
+    segments = [Segment(0, 3, "QQ==", "f1"), Segment(3, 4, "Qg==", "f2"), Segment(7, 1, "", "f1")]
     await store.write(lambda transaction: transaction.put_blob(make_blob(data=None), segments))
     assert store.read(Transaction.list_segments, 1) == segments
     for begin, end, found in ((0, 8, [0, 1, 2]), (2, 3, [0]), (3, 7, [1]), (6, 8, [1, 2]), (2, 4, [0, 1]), (7, 9, [2])):
@@ -114,9 +114,9 @@ async def test_segments_are_found_by_the_bytes_they_hold(store: Store) -> None:
 
 async def test_a_file_is_garbage_once_neither_a_segment_nor_a_block_names_it(store: Store) -> None:
     def put(transaction: Transaction) -> None:
-        transaction.put_blob(make_blob("a", data=None), [Segment(0, 5, "QQ==", "f1", None)])
-        transaction.put_blob(make_blob("b", data=None), [Segment(0, 5, "QQ==", "f1", None)])
-        transaction.put_block(1, "c", Block("QQ==", 5, "f1", None))
+        transaction.put_blob(make_blob("a", data=None), [Segment(0, 5, "QQ==", "f1")])
+        transaction.put_blob(make_blob("b", data=None), [Segment(0, 5, "QQ==", "f1")])
+        transaction.put_block(1, "c", Block("QQ==", 5, "f1"))
 
     await store.write(put)
     for work in (
@@ -236,16 +236,15 @@ def read(content: ContentStore, file: str) -> bytes:
 @pytest.mark.parametrize("size", [0, 1, INLINE_SIZE, INLINE_SIZE + 1, 1 << 20, (3 << 20) + 17])
 async def test_an_upload_ends_in_a_row_or_a_file(content: ContentStore, tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
-    upload = Upload(content, md5_wanted=True, crc64_wanted=True)
+    upload = Upload(content, inline_size=INLINE_SIZE, md5_wanted=True, crc64_wanted=True)
     for start in range(0, size, 70_001):
         await upload.write(data[start : start + 70_001])
     found = await upload.finish()
     assert (found.size, found.md5, found.crc64) == (size, hashlib.md5(data).digest(), checksums.crc64(data))
     if size <= INLINE_SIZE:
-        assert (found.data, found.file, paths(tmp_path)) == (data, None, set())
+        assert (found.data, found.file, paths(tmp_path)) == (data, "", set())
         return
     assert found.data is None
-    assert found.file is not None
     assert read(content, found.file) == data  # before and after it moved on
     content.publish(found.file)
     assert read(content, found.file) == data
@@ -254,23 +253,22 @@ async def test_an_upload_ends_in_a_row_or_a_file(content: ContentStore, tmp_path
 
 
 async def test_checksums_are_computed_on_request_only(content: ContentStore) -> None:
-    upload = Upload(content)
+    upload = Upload(content, inline_size=INLINE_SIZE)
     await upload.write(b"hello")
     assert (await upload.finish())[3:] == (b"", b"")
 
 
 async def test_many_small_pieces_make_one_file(content: ContentStore) -> None:
-    upload = Upload(content)
+    upload = Upload(content, inline_size=INLINE_SIZE)
     for number in range(40_000):
         await upload.write(bytes([number % 256]))
     found = await upload.finish()
-    assert found.file is not None
     assert read(content, found.file) == bytes(number % 256 for number in range(40_000))
 
 
 @pytest.mark.parametrize("is_finished", [False, True])
 async def test_a_discarded_upload_leaves_nothing(content: ContentStore, tmp_path: Path, is_finished: bool) -> None:
-    upload = Upload(content)
+    upload = Upload(content, inline_size=INLINE_SIZE)
     for _ in range(3):
         await upload.write(b"x" * (1 << 20))
     if is_finished:
@@ -293,11 +291,9 @@ def test_the_crc_is_that_of_the_service() -> None:
 
 
 async def make_file(content: ContentStore) -> str:
-    upload = Upload(content)
+    upload = Upload(content, inline_size=INLINE_SIZE)
     await upload.write(b"x" * (INLINE_SIZE + 1))
-    file = (await upload.finish()).file
-    assert file is not None
-    return file
+    return (await upload.finish()).file
 
 
 async def until(condition: Any) -> None:
@@ -320,8 +316,8 @@ async def test_a_start_sorts_out_what_a_crash_left(
     named, block, orphan = [await make_file(content) for _ in range(3)]
 
     def put(transaction: Transaction) -> None:
-        transaction.put_blob(make_blob(data=None), [Segment(0, 5, "", named, None)])
-        transaction.put_block(1, "c", Block("QQ==", 5, block, None))
+        transaction.put_blob(make_blob(data=None), [Segment(0, 5, "", named)])
+        transaction.put_block(1, "c", Block("QQ==", 5, block))
 
     await store.write(put)
     Collector(store, content, clock).recover()
@@ -337,7 +333,7 @@ async def test_a_file_without_a_blob_goes_once_nobody_reads_it(
 ) -> None:
     file = await make_file(content)
     content.publish(file)
-    await store.write(lambda transaction: transaction.put_blob(make_blob(data=None), [Segment(0, 5, "", file, None)]))
+    await store.write(lambda transaction: transaction.put_blob(make_blob(data=None), [Segment(0, 5, "", file)]))
     with content.pinned([file]), content.pinned([file]):
         await store.write(Transaction.delete_blob, 1)
         for _ in range(5):
@@ -349,14 +345,14 @@ async def test_a_file_without_a_blob_goes_once_nobody_reads_it(
 
 @pytest.mark.usefixtures("collector")
 async def test_what_was_in_a_deleted_container_goes(store: Store, content: ContentStore, tmp_path: Path) -> None:
-    file, block = await make_file(content), await make_file(content)
+    file, block, shared = [await make_file(content) for _ in range(3)]
 
     def fill(transaction: Transaction) -> None:
         transaction.put_container(CONTAINER)
         for number in range(250):
-            transaction.put_blob(make_blob(str(number), data=None), [Segment(0, 5, "", file, None)])
-            transaction.put_block(1, str(number), Block("QQ==", 5, None, b"x"))
-        transaction.put_block(1, "other", Block("QQ==", 5, block, None))
+            transaction.put_blob(make_blob(str(number), data=None), [Segment(0, 5, "", file)])
+            transaction.put_block(1, str(number), Block("QQ==", 5, shared))
+        transaction.put_block(1, "other", Block("QQ==", 5, block))
         transaction.put_blob(make_blob("neighbour", container_id=2))
 
     await store.write(fill)
@@ -371,15 +367,15 @@ async def test_what_was_in_a_deleted_container_goes(store: Store, content: Conte
 async def test_blocks_that_nobody_committed_for_a_week_go(
     store: Store, content: ContentStore, clock: SetClock, tmp_path: Path
 ) -> None:
-    old, young = await make_file(content), await make_file(content)
-    await store.write(Transaction.put_block, 1, "old", Block("QQ==", 5, old, None))
-    await store.write(Transaction.put_block, 1, "both", Block("QQ==", 5, None, b"x"))
+    old, young, shared = [await make_file(content) for _ in range(3)]
+    await store.write(Transaction.put_block, 1, "old", Block("QQ==", 5, old))
+    await store.write(Transaction.put_block, 1, "both", Block("QQ==", 5, shared))
     clock.moment += BLOCK_LIFETIME - DAY
-    await store.write(Transaction.put_block, 1, "both", Block("Qg==", 5, young, None))
+    await store.write(Transaction.put_block, 1, "both", Block("Qg==", 5, young))
     clock.moment += DAY + 1
     collector = Collector(store, content, clock)
     collector.start()
-    await until(lambda: paths(tmp_path) == {young})
+    await until(lambda: paths(tmp_path) == {young, shared})
     await collector.stop()
     assert [name for name, _ in store.read(Transaction.list_uncommitted, 1, "", None, 9)] == ["both"]
     assert len(store.read(Transaction.list_blocks, 1, "both")) == 2

@@ -57,10 +57,10 @@ class CopyState(NamedTuple):
 
 
 class Content(NamedTuple):
-    """Bytes that are safe on disk (``file``) or that go into a row (``data``)."""
+    """Bytes that are safe on disk (``file``), or small and go into a row (``data``, and no ``file``)."""
 
     size: int
-    file: str | None
+    file: str
     data: bytes | None
     md5: bytes = b""
     crc64: bytes = b""
@@ -88,8 +88,7 @@ class Segment(NamedTuple):
     start: int
     size: int
     block_id: str
-    file: str | None
-    data: bytes | None
+    file: str
 
 
 class Block(NamedTuple):
@@ -97,5 +96,4 @@ class Block(NamedTuple):
 
     block_id: str
     size: int
-    file: str | None
-    data: bytes | None
+    file: str

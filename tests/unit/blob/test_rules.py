@@ -36,7 +36,7 @@ ONLY_NEW = Demands(Conditions(if_none_match=("*",)))
 
 
 def inline(data: bytes) -> Content:
-    return Content(len(data), None, data)
+    return Content(len(data), "", data)
 
 
 def file(name: str, size: int) -> Content:
@@ -68,12 +68,12 @@ async def commit(store: Store, *texts: str, draft: BlobDraft = DRAFT, source: st
     return await store.write(blocks.put_block_list, BLOB, draft, listed)  # type: ignore[arg-type]
 
 
-def bytes_of(store: Store, span: Span | None = None, name: ResourceName = BLOB) -> list[tuple[object, object]]:
-    """Where a blob's bytes are: pairs of a file and inline data, one of which is ``None``."""
+def bytes_of(store: Store, span: Span | None = None, name: ResourceName = BLOB) -> bytes | list[str]:
+    """The bytes of a small blob, or the files that those of another one are in."""
     reading = store.read(blobs.read_blob, name, NO_DEMANDS, span)
     if reading.blob.data is not None:
-        return [(None, reading.blob.data[reading.begin : reading.end])]
-    return [(segment.file, segment.data) for segment in reading.segments]
+        return reading.blob.data[reading.begin : reading.end]
+    return [segment.file for segment in reading.segments]
 
 
 def garbage(store: Store) -> set[str]:
@@ -140,7 +140,7 @@ async def test_a_blob_is_replaced_whole(store: Store) -> None:
     first = await put(store, "b", file("f1", 100_000), DRAFT._replace(metadata={"a": "1"}))
     second = await put(store, "b", inline(b"short"))
     assert second.last_modified > first.last_modified
-    assert (second.metadata, bytes_of(store)) == ({}, [(None, b"short")])
+    assert (second.metadata, bytes_of(store)) == ({}, b"short")
     assert garbage(store) == {"f1"}
 
 
@@ -151,7 +151,7 @@ async def test_only_a_new_blob_is_made_where_nothing_may_be_replaced(store: Stor
         await put(store, "b", inline(b"2"), draft)
     with pytest.raises(ServiceError, match="BlobAlreadyExists"):
         await put(store, "b", inline(b"2"), DRAFT._replace(demands=ONLY_NEW))
-    assert bytes_of(store) == [(None, b"1")]
+    assert bytes_of(store) == b"1"
 
 
 async def test_properties_and_metadata_change_without_the_bytes(store: Store) -> None:
@@ -162,7 +162,7 @@ async def test_properties_and_metadata_change_without_the_bytes(store: Store) ->
     found = store.read(blobs.get_blob_properties, BLOB)
     assert (found.properties, found.metadata, found.created_at) == (properties, {"k": "v"}, before.created_at)
     assert before.last_modified < changed.last_modified < found.last_modified
-    assert bytes_of(store) == [("f1", None)]
+    assert bytes_of(store) == ["f1"]
 
 
 @pytest.mark.parametrize("size", [0, 1, 10])
@@ -173,7 +173,7 @@ async def test_a_range_is_cut_at_the_end_and_fails_beyond_it(store: Store, size:
             store.read(blobs.read_blob, BLOB, NO_DEMANDS, span)
         assert failure.value.size == size
     if size:
-        assert bytes_of(store, Span(size - 1, 99)) == [(None, bytes([size - 1]))]
+        assert bytes_of(store, Span(size - 1, 99)) == bytes([size - 1])
 
 
 async def test_a_missing_blob_cannot_be_read_changed_or_deleted(store: Store) -> None:
@@ -191,43 +191,43 @@ async def test_a_missing_blob_cannot_be_read_changed_or_deleted(store: Store) ->
 
 
 async def test_blocks_become_a_blob_in_the_order_of_the_list(store: Store) -> None:
-    await put_block(store, "1", inline(b"one"))
+    await put_block(store, "1", file("f1", 3))
     await put_block(store, "2", file("f2", 100_000))
-    await put_block(store, "3", inline(b"three"))
+    await put_block(store, "3", file("f3", 5))
     with pytest.raises(ServiceError, match="BlobNotFound"):
         store.read(blobs.read_blob, BLOB)
     blob = await commit(store, "3", "2", "1", "3")
     assert blob.size == 100_013
-    assert bytes_of(store) == [(None, b"three"), ("f2", None), (None, b"one"), (None, b"three")]
-    assert bytes_of(store, Span(5, 6)) == [("f2", None)]
-    assert bytes_of(store, Span(4, 5)) == [(None, b"three")]
-    assert bytes_of(store, Span(100_004, 100_009)) == [("f2", None), (None, b"one"), (None, b"three")]
+    assert bytes_of(store) == ["f3", "f2", "f1", "f3"]
+    assert bytes_of(store, Span(5, 6)) == ["f2"]
+    assert bytes_of(store, Span(4, 5)) == ["f3"]
+    assert bytes_of(store, Span(100_004, 100_009)) == ["f2", "f1", "f3"]
     lists = store.read(blocks.get_block_list, BLOB, NO_DEMANDS)
     assert [segment.block_id for segment in lists.committed] == [block_id(text) for text in "3213"]
     assert lists.uncommitted == []
 
 
 async def test_a_list_takes_blocks_from_where_it_says(store: Store) -> None:
-    await put_block(store, "1", inline(b"old"))
+    await put_block(store, "1", file("old", 3))
     await put_block(store, "2", file("f2", 5))
     await commit(store, "1", "2")
-    await put_block(store, "1", inline(b"new"))
+    await put_block(store, "1", file("new", 3))
     with pytest.raises(ServiceError, match="InvalidBlockList"):
         await commit(store, "2", source="Uncommitted")
     await commit(store, "1", source="Committed")
-    assert bytes_of(store) == [(None, b"old")]
-    assert garbage(store) == {"f2"}
+    assert bytes_of(store) == ["old"]
+    assert garbage(store) == {"f2", "new"}
     with pytest.raises(ServiceError, match="InvalidBlockList"):
         await commit(store, "1", source="Uncommitted")  # all that was not in the list is gone
-    await put_block(store, "1", inline(b"new"))
+    await put_block(store, "1", file("newer", 3))
     await commit(store, "1")
-    assert bytes_of(store) == [(None, b"new")]
+    assert bytes_of(store) == ["newer"]
 
 
 async def test_an_empty_list_makes_an_empty_blob(store: Store) -> None:
     await put_block(store, "1", file("f1", 5))
     blob = await commit(store)
-    assert (blob.size, bytes_of(store), garbage(store)) == (0, [(None, b"")], {"f1"})
+    assert (blob.size, bytes_of(store), garbage(store)) == (0, b"", {"f1"})
 
 
 async def test_a_block_that_is_put_again_replaces_the_first(store: Store) -> None:
@@ -248,12 +248,12 @@ async def test_put_blob_and_delete_drop_the_uncommitted_blocks(store: Store) -> 
 
 
 async def test_block_ids_are_base64_and_equally_long(store: Store) -> None:
-    await put_block(store, "1", inline(b"x"))
+    await put_block(store, "1", file("f1", 1))
     with pytest.raises(ServiceError, match="InvalidBlobOrBlock"):
-        await put_block(store, "long id", inline(b"x"))
+        await put_block(store, "long id", file("f2", 1))
     for bad in ("", "no base64", block_id("x" * 65), "QQ"):
         with pytest.raises(ServiceError, match="InvalidBlockId"):
-            await store.write(blocks.put_block, BLOB, bad, inline(b"x"))
+            await store.write(blocks.put_block, BLOB, bad, file("f2", 1))
 
 
 async def test_too_long_a_list_fails(store: Store) -> None:
@@ -263,7 +263,7 @@ async def test_too_long_a_list_fails(store: Store) -> None:
 
 
 async def test_a_blob_may_have_all_the_blocks_there_can_be(store: Store) -> None:
-    await put_block(store, "1", inline(b"x"))
+    await put_block(store, "1", file("f1", 1))
     listed: Sequence[tuple[blocks.BlockSource, str]] = [("Latest", block_id("1"))] * blocks.MAX_COMMITTED_BLOCKS
     blob = await store.write_long(blocks.put_block_list, BLOB, DRAFT, listed)
     assert blob.size == blocks.MAX_COMMITTED_BLOCKS
@@ -295,7 +295,7 @@ async def test_a_copy_shares_the_files_until_nobody_needs_them(store: Store) -> 
     assert (copied.size, copied.metadata, copied.copy) == (100_000, {"k": "v"}, CopyState("id", "http://host/b", 5))
     await store.write(blobs.delete_blob, BLOB, NO_DEMANDS)
     assert garbage(store) == set()
-    assert bytes_of(store, name=CONTAINER._replace(blob="copy")) == [("f1", None)]
+    assert bytes_of(store, name=CONTAINER._replace(blob="copy")) == ["f1"]
     await put(store, "copy", inline(b""))
     assert garbage(store) == {"f1"}
 
@@ -304,7 +304,7 @@ async def test_a_blob_may_be_copied_onto_itself(store: Store) -> None:
     await put_block(store, "1", file("f1", 5))
     await commit(store, "1")
     assert (await copy(store, "b", "b")).size == 5
-    assert (bytes_of(store), garbage(store)) == ([("f1", None)], set())
+    assert (bytes_of(store), garbage(store)) == (["f1"], set())
 
 
 async def test_a_copy_says_which_side_failed_its_condition(store: Store) -> None:
@@ -357,7 +357,7 @@ async def test_the_pages_of_a_list_are_all_names_once_in_order(
     await store.write(containers.create_container, container, {}, "")
     await asyncio.gather(
         *(store.write(blobs.put_blob, container._replace(blob=name), DRAFT, inline(b"x")) for name in committed),
-        *(store.write(blocks.put_block, container._replace(blob=name), "QQ==", inline(b"x")) for name in uncommitted),
+        *(store.write(blocks.put_block, container._replace(blob=name), "QQ==", file("f1", 1)) for name in uncommitted),
     )
     found: list[str] = []
     following: str | None = ""

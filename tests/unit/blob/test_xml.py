@@ -104,7 +104,7 @@ def test_a_container_is_listed_with_its_properties() -> None:
 
 
 def test_block_lists_show_the_kinds_that_were_asked_for() -> None:
-    lists = BlockLists(None, [Segment(0, 3, "QQ==", None, b"abc")], [Block("Qg==", 4, None, b"abcd")])
+    lists = BlockLists(None, [Segment(0, 3, "QQ==", "f1")], [Block("Qg==", 4, "f2")])
     both = ElementTree.fromstring(xml.block_lists(lists, ("committed", "uncommitted")))
     assert both.findtext("CommittedBlocks/Block/Name") == "QQ=="
     assert both.findtext("UncommittedBlocks/Block/Size") == "4"

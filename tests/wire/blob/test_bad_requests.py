@@ -6,6 +6,7 @@ import base64
 import email.utils
 import hashlib
 import hmac
+import http.client
 import socket
 import time
 from collections.abc import Callable
@@ -294,6 +295,20 @@ def test_a_body_that_is_too_large_fails_before_it_is_sent(
     headers = {**BLOCK_BLOB, "x-ms-version": version, "content-length": str(size)}
     answer = raw.signed("PUT", f"{container}/large{query}", headers)
     assert answer.outcome == (413, "RequestBodyTooLarge")
+
+
+def test_a_connection_survives_a_body_that_nobody_wanted(raw: RawClient) -> None:
+    path = raw.path(f"{GONE}/b")
+    headers = {**BLOCK_BLOB, "x-ms-version": "2021-12-02", "x-ms-date": email.utils.formatdate(usegmt=True)}
+    headers["content-length"] = str(20 << 20)
+    headers["authorization"] = f"SharedKey {raw.account}:{raw.sign('PUT', path, headers)}"
+    connection = http.client.HTTPConnection(raw.host, raw.port, timeout=30)
+    for _ in range(3):
+        connection.request("PUT", path, bytes(20 << 20), headers)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["x-ms-error-code"]) == (404, "ContainerNotFound")
+        answer.read()
+    connection.close()
 
 
 def test_a_body_without_a_length_fails(raw: RawClient, container: str) -> None:

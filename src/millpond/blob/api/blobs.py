@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..content import checksums
-from ..content.upload import INLINE_SIZE
 from ..errors import error, invalid_header
 from ..model import Blob, Content, ContentProperties
 from ..service import blobs
@@ -15,6 +14,9 @@ from .answer import Answer, Headers, blob_headers, metadata_headers, modified
 from .call import Call, Checksums, stored, uploaded
 from .download import files, read_pieces
 from .limits import MAX_CHECKED_RANGE, body_limits
+
+#: A blob up to this size is kept in its row. (Blocks never are: a blob may have 50,000 of them.)
+INLINE_SIZE = 32 << 10
 
 
 def draft(call: Call, properties: ContentProperties) -> BlobDraft:
@@ -33,7 +35,7 @@ async def put_blob(call: Call) -> Answer:
     wanted = draft(call, headers.content_properties(call.request))
     if size > INLINE_SIZE:
         call.store.read(blobs.find_place, call.name, wanted)  # fail before all the bytes are here
-    async with stored(call, pieces, Checksums.of(call.request), md5=True) as content:
+    async with stored(call, pieces, Checksums.of(call.request), inline_size=INLINE_SIZE, md5=True) as content:
         sent = wanted.properties.content_md5
         if sent and sent != content.md5:
             raise error("Md5Mismatch")

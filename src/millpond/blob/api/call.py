@@ -77,16 +77,26 @@ async def read_document(call: Call) -> bytes:
 
 @asynccontextmanager
 async def stored(
-    call: Call, pieces: AsyncIterator[bytes], expected: Checksums, *, md5: bool = False, crc64: bool = False
+    call: Call,
+    pieces: AsyncIterator[bytes],
+    expected: Checksums,
+    *,
+    inline_size: int = 0,
+    md5: bool = False,
+    crc64: bool = False,
 ) -> AsyncIterator[Content]:
     """The pieces, checked and safe on disk; the block under this makes a row name them.
 
-    There are checksums of those kinds that are asked for or expected. The content is dropped where the block ends
+    Up to ``inline_size`` bytes are for the row itself. There are checksums of the kinds that are asked for or
+    expected. The content is dropped where the block ends
     with an error of the service; after any other end nobody knows what the database holds, so that it stays for the
     next start to sort out.
     """
     upload = Upload(
-        call.service.content, md5_wanted=md5 or bool(expected.md5), crc64_wanted=crc64 or bool(expected.crc64)
+        call.service.content,
+        inline_size=inline_size,
+        md5_wanted=md5 or bool(expected.md5),
+        crc64_wanted=crc64 or bool(expected.crc64),
     )
     try:
         async for piece in pieces:

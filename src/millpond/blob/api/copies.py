@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from millpond.common.errors import ServiceError
 
-from ..auth import Need, authorize
+from ..auth import READ_BLOB, authorize
 from ..errors import error, invalid_header
 from ..model import Blob, ContentProperties, CopyState, ResourceName
 from ..request import Request
@@ -21,9 +21,6 @@ from .blocks import block_answer, block_id
 from .call import Call, Checksums, stored
 from .download import files, read_pieces
 from .limits import CRC64_SINCE, body_limits
-
-#: What reading the source needs, where the request is not signed with the key of its account.
-READ = Need("o", "r", service_sas=True, public=frozenset({"blob", "container"}))
 
 _SOURCE = "x-ms-copy-source"
 _PORTS = {"http": 80, "https": 443}
@@ -127,7 +124,7 @@ def _source(call: Call) -> ResourceName:
         raise error("NotImplemented", Reason="The source of a copy is a blob of this service.")
     if call.access.by != "key" or source.resource.account != call.name.account:
         try:
-            authorize(source, READ, call.service.accounts, call.store, call.service.clock.now())
+            authorize(source, READ_BLOB, call.service.accounts, call.store, call.service.clock.now())
         except ServiceError as failure:
             raise ServiceError(failure.status, "CannotVerifyCopySource", failure.message) from None
     return source.resource

@@ -17,86 +17,82 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _READ_SIZE = 1 << 20
 
 
-class Piece(NamedTuple):
-    """A stretch of an answer: some bytes of a file, or all of ``data``."""
+class Stretch(NamedTuple):
+    """Some bytes of a file."""
 
-    file: str | None
+    file: str
     offset: int
     length: int
-    data: bytes
 
 
-def pieces(reading: Reading) -> Iterator[Piece]:
-    """The bytes of a reading, in order."""
-    blob, begin, end, segments = reading
-    if blob.data is not None:
-        yield Piece(None, 0, end - begin, blob.data[begin:end])
-    for segment in segments:
-        first, last = max(begin - segment.start, 0), min(end - segment.start, segment.size)
-        if segment.file:
-            yield Piece(segment.file, first, last - first, b"")
-        elif segment.data is not None:
-            yield Piece(None, 0, last - first, segment.data[first:last])
+def stretches(reading: Reading) -> Iterator[Stretch]:
+    """Where the bytes of a reading are that is not inline, in order."""
+    for segment in reading.segments:
+        first = max(reading.begin - segment.start, 0)
+        last = min(reading.end - segment.start, segment.size)
+        yield Stretch(segment.file, first, last - first)
+
+
+def inline(reading: Reading) -> bytes | None:
+    """The bytes of a reading that need no file, which is that of a small blob."""
+    data = reading.blob.data
+    return None if data is None else data[reading.begin : reading.end]
 
 
 def files(reading: Reading) -> list[str]:
-    return [segment.file for segment in reading.segments if segment.file]
+    return [segment.file for segment in reading.segments]
 
 
 async def read_pieces(content: ContentStore, reading: Reading) -> AsyncIterator[bytes]:
-    """The bytes of a reading, read by a thread in stretches of at most 1 MiB."""
-    for piece in pieces(reading):
-        if not piece.file:
-            yield piece.data
-            continue
-        descriptor = content.open(piece.file)
+    """The bytes of a reading, read by a thread at most 1 MiB at a time."""
+    if data := inline(reading):
+        yield data
+    for stretch in stretches(reading):
+        descriptor = content.open(stretch.file)
         try:
-            async for data in _stretches(content, descriptor, piece):
-                yield data
+            async for piece in _read(content, descriptor, stretch):
+                yield piece
         finally:
             os.close(descriptor)
 
 
-async def _stretches(content: ContentStore, descriptor: int, piece: Piece) -> AsyncIterator[bytes]:
+async def _read(content: ContentStore, descriptor: int, stretch: Stretch) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
-    end = piece.offset + piece.length
-    for offset in range(piece.offset, end, _READ_SIZE):
-        count = min(_READ_SIZE, end - offset)
-        yield await loop.run_in_executor(content.threads, os.pread, descriptor, count, offset)
-
-
-async def send_structured(send: Send, content: ContentStore, reading: Reading) -> None:
-    """:func:`send_reading` as a structured message, whose checksums need every byte."""
-    async for data in structured.encode(read_pieces(content, reading), reading.end - reading.begin):
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    end = stretch.offset + stretch.length
+    for offset in range(stretch.offset, end, _READ_SIZE):
+        length = min(_READ_SIZE, end - offset)
+        yield await loop.run_in_executor(content.threads, os.pread, descriptor, length, offset)
 
 
 async def send_reading(send: Send, extensions: Any, content: ContentStore, reading: Reading) -> None:
     """Send the body of an answer whose start is sent. The caller has the reading's files pinned."""
-    if reading.blob.data is not None:  # the usual small blob, with one message less
-        (piece,) = pieces(reading)
-        await send({"type": "http.response.body", "body": piece.data})
+    data = inline(reading)
+    if data is not None:
+        await send({"type": "http.response.body", "body": data})
         return
-    for piece in pieces(reading):
-        if not piece.file:
-            await send({"type": "http.response.body", "body": piece.data, "more_body": True})
-            continue
-        descriptor = content.open(piece.file)
+    for stretch in stretches(reading):
+        descriptor = content.open(stretch.file)
         try:
             if "http.response.zerocopysend" in extensions:
                 await send(
                     {
                         "type": "http.response.zerocopysend",
                         "file": descriptor,
-                        "offset": piece.offset,
-                        "count": piece.length,
+                        "offset": stretch.offset,
+                        "count": stretch.length,
                         "more_body": True,
                     }
                 )
             else:
-                async for data in _stretches(content, descriptor, piece):
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                async for piece in _read(content, descriptor, stretch):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
         finally:
             os.close(descriptor)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def send_structured(send: Send, content: ContentStore, reading: Reading) -> None:
+    """:func:`send_reading` as a structured message, whose checksums need every byte."""
+    async for piece in structured.encode(read_pieces(content, reading), reading.end - reading.begin):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

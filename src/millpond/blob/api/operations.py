@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from millpond.common.errors import ServiceError
 
-from ..auth import Need
+from ..auth import READ_BLOB, Need
 from ..errors import error, invalid_header, invalid_query
 from ..model import PublicAccess
 from ..request import Request
@@ -33,14 +33,13 @@ class Operation(NamedTuple):
     need: Need
 
 
-_ANYONE: Final[frozenset[PublicAccess]] = frozenset({"blob", "container"})
 _WHOLE_CONTAINER: Final[frozenset[PublicAccess]] = frozenset({"container"})
 
 _account_information = Operation(containers.get_account_information, Need("s", "rwdlacup"))
 _container_properties = Operation(containers.get_container_properties, Need("c", "r", public=_WHOLE_CONTAINER))
 _container_metadata = Operation(containers.get_container_metadata, Need("c", "r", public=_WHOLE_CONTAINER))
 _container_acl = Operation(containers.get_container_acl, Need("c", ""))
-_blob_metadata = Operation(blobs.get_blob_metadata, copies.READ)
+_blob_metadata = Operation(blobs.get_blob_metadata, READ_BLOB)
 _make = Need("o", "cw", service_sas=True)
 _write = Need("o", "w", service_sas=True)
 
@@ -61,8 +60,8 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("container", "GET", "container", "list"): Operation(
         containers.list_blobs, Need("c", "l", service_sas=True, public=_WHOLE_CONTAINER)
     ),
-    Route("blob", "GET"): Operation(blobs.get_blob, copies.READ),
-    Route("blob", "HEAD"): Operation(blobs.get_blob_properties, copies.READ),
+    Route("blob", "GET"): Operation(blobs.get_blob, READ_BLOB),
+    Route("blob", "HEAD"): Operation(blobs.get_blob_properties, READ_BLOB),
     Route("blob", "GET", "", "metadata"): _blob_metadata,
     Route("blob", "HEAD", "", "metadata"): _blob_metadata,
     Route("blob", "PUT", "", "metadata"): Operation(blobs.set_blob_metadata, _write),

@@ -33,6 +33,9 @@ class Need(NamedTuple):
     public: frozenset[PublicAccess] = frozenset()
 
 
+READ_BLOB = Need("o", "r", service_sas=True, public=frozenset({"blob", "container"}))
+
+
 class Access(NamedTuple):
     """What a request was found to be allowed."""
 

@@ -55,7 +55,8 @@ class ContentStore:
             (self._incoming / file).rename(directory / file)
         except FileNotFoundError:
             directory.mkdir(exist_ok=True)
-            (self._incoming / file).rename(directory / file)
+            with suppress(FileNotFoundError):  # gone already, with the row
+                (self._incoming / file).rename(directory / file)
 
     def open(self, file: str) -> int:
         """A descriptor to read a file with."""

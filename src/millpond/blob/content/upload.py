@@ -10,8 +10,6 @@ from ..model import Content
 from .checksums import Crc64
 from .files import ContentStore
 
-#: Content up to this size goes into a row.
-INLINE_SIZE = 32 << 10
 #: Bytes that are handed to a thread at once, to be hashed and written while the next ones arrive.
 _BATCH_SIZE = 1 << 20
 #: Buffers that one call of ``writev`` takes.
@@ -21,12 +19,16 @@ _MAX_BUFFERS = 1024
 class Upload:
     """Takes content in pieces and keeps no more than two batches of it in memory.
 
-    It ends with :meth:`finish` or :meth:`discard`. MD5 and CRC-64 are computed only where asked for.
+    It ends with :meth:`finish` or :meth:`discard`. MD5 and CRC-64 are computed only where asked for. Up to
+    ``inline_size`` bytes are for a row.
     """
 
-    def __init__(self, store: ContentStore, *, md5_wanted: bool = False, crc64_wanted: bool = False) -> None:
+    def __init__(
+        self, store: ContentStore, *, inline_size: int, md5_wanted: bool = False, crc64_wanted: bool = False
+    ) -> None:
         self.size = 0
         self._store = store
+        self._inline_size = inline_size
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._work: asyncio.Future[None] | None = None
@@ -48,7 +50,7 @@ class Upload:
     async def finish(self) -> Content:
         """All of it, safe on disk though no row names it yet, or for a row."""
         data: bytes | None = None
-        if self.size <= INLINE_SIZE and self._work is None:
+        if self.size <= self._inline_size and self._work is None:
             data = b"".join(self._batch)
             self._hash(data)
         else:
@@ -57,7 +59,7 @@ class Upload:
             await self._settle()
         return Content(
             size=self.size,
-            file=self._file or None,
+            file=self._file,
             data=data,
             md5=self._md5.digest() if self._md5 else b"",
             crc64=self._crc64.digest() if self._crc64 else b"",

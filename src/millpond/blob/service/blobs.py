@@ -90,7 +90,7 @@ def find_place(
 
 def put_blob(transaction: Transaction, name: ResourceName, draft: BlobDraft, content: Content) -> Blob:
     """Put Blob: content that came in one request."""
-    segments = [] if content.file is None else [Segment(0, content.size, "", content.file, None)]
+    segments = [Segment(0, content.size, "", content.file)] if content.file else []
     place = find_place(transaction, name, draft)
     return store_blob(transaction, place, draft, Extent(content.size, content.data, segments))
 

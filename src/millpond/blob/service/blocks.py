@@ -56,7 +56,7 @@ def put_block(
     transaction: Transaction, name: ResourceName, block_id: str, content: Content, demands: Demands = NO_DEMANDS
 ) -> None:
     container_id = check_put_block(transaction, name, block_id, demands)
-    transaction.put_block(container_id, name.blob, Block(block_id, content.size, content.file, content.data))
+    transaction.put_block(container_id, name.blob, Block(block_id, content.size, content.file))
 
 
 def put_block_list(
@@ -71,7 +71,7 @@ def put_block_list(
     place = find_place(transaction, name, draft)
     uncommitted = {block.block_id: block for block in transaction.list_blocks(place.container.id, place.name)}
     committed = {
-        segment.block_id: Block(segment.block_id, segment.size, segment.file, segment.data)
+        segment.block_id: Block(segment.block_id, segment.size, segment.file)
         for segment in (transaction.list_segments(place.present.id) if place.present else ())
         if segment.block_id
     }
@@ -86,7 +86,7 @@ def put_block_list(
         block = choices[source].get(block_id)
         if block is None:
             raise error("InvalidBlockList")
-        segments.append(Segment(size, block.size, block_id, block.file, block.data))
+        segments.append(Segment(size, block.size, block_id, block.file))
         size += block.size
     return store_blob(transaction, place, draft, Extent(size, None if segments else b"", segments))
 

@@ -71,8 +71,7 @@ segment = Table(
     Column("start", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("block_id", Text, nullable=False),
-    Column("file", Text),
-    Column("data", LargeBinary),
+    Column("file", Text, nullable=False),
     PrimaryKeyConstraint("blob_id", "start"),
 )
 
@@ -84,14 +83,13 @@ block = Table(
     Column("block_id", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("uploaded_at", BigInteger, nullable=False),
-    Column("file", Text),
-    Column("data", LargeBinary),
+    Column("file", Text, nullable=False),
     PrimaryKeyConstraint("container_id", "blob_name", "block_id"),
 )
 
 # A file may be part of several blobs (a copy shares it), so whether one is still needed is looked up here.
-Index("segment_by_file", segment.c.file, sqlite_where=segment.c.file.isnot(None))
-Index("block_by_file", block.c.file, sqlite_where=block.c.file.isnot(None))
+Index("segment_by_file", segment.c.file)
+Index("block_by_file", block.c.file)
 Index("block_by_age", block.c.uploaded_at)
 
 #: Files that nothing refers to any more and that are still to be unlinked.

@@ -117,9 +117,7 @@ DELETE_BLOB = Statement(delete(schema.blob).where(_this_blob))
 _segment = schema.segment.c
 _of_blob = _segment.blob_id == bindparam("this_id")
 _list_segments = (
-    select(_segment.start, _segment.size, _segment.block_id, _segment.file, _segment.data)
-    .where(_of_blob)
-    .order_by(_segment.start)
+    select(_segment.start, _segment.size, _segment.block_id, _segment.file).where(_of_blob).order_by(_segment.start)
 )
 # The segment that `begin` lies in is the last one that starts no later.
 _start_of_first = select(func.max(_segment.start)).where(_of_blob, _segment.start <= bindparam("begin"))
@@ -135,7 +133,7 @@ DELETE_SEGMENTS = Statement(delete(schema.segment).where(_of_blob).returning(_se
 
 _block = schema.block.c
 _of_name = (_block.container_id == bindparam("of_container")) & (_block.blob_name == bindparam("of_blob"))
-_blocks = select(_block.block_id, _block.size, _block.file, _block.data).where(_of_name)
+_blocks = select(_block.block_id, _block.size, _block.file).where(_of_name)
 _list_uncommitted = (
     select(_block.blob_name, func.max(_block.uploaded_at))
     .where(_block.container_id == bindparam("of_container"), _block.blob_name >= _first)

@@ -119,7 +119,7 @@ class Transaction:
 
     def _delete_segments(self, blob_id: int) -> list[str]:
         """Their files, which may still be part of other blobs."""
-        return [file for (file,) in self._write(sql.DELETE_SEGMENTS, {"this_id": blob_id}).fetchall() if file]
+        return [file for (file,) in self._write(sql.DELETE_SEGMENTS, {"this_id": blob_id})]
 
     # Uncommitted blocks
 
@@ -134,14 +134,14 @@ class Transaction:
     def put_block(self, container_id: int, blob_name: str, block: Block) -> None:
         """Add an uncommitted block, in place of the one with its id."""
         key = {"of_container": container_id, "of_blob": blob_name, "of_block": block.block_id}
-        replaced = self._write(sql.DELETE_BLOCK, key).fetchall()
+        replaced = [file for (file,) in self._write(sql.DELETE_BLOCK, key)]
         row = {"container_id": container_id, "blob_name": blob_name, **block._asdict(), "uploaded_at": self.now}
         self._write(sql.INSERT_BLOCK, row)
-        self._release([file for (file,) in replaced if file])
+        self._release(replaced)
 
     def delete_blocks(self, container_id: int, blob_name: str) -> None:
-        deleted = self._write(sql.DELETE_BLOCKS, {"of_container": container_id, "of_blob": blob_name}).fetchall()
-        self._release([file for (file,) in deleted if file])
+        key = {"of_container": container_id, "of_blob": blob_name}
+        self._release([file for (file,) in self._write(sql.DELETE_BLOCKS, key)])
 
     def list_uncommitted(self, container_id: int, first: str, before: str | None, count: int) -> list[tuple[str, int]]:
         """The next names that have blocks and no blob, with when the last was put: from ``first``, below ``before``."""

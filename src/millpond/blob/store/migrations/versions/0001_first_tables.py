@@ -49,8 +49,7 @@ def upgrade() -> None:
         sa.Column("start", sa.BigInteger, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("block_id", sa.Text, nullable=False),
-        sa.Column("file", sa.Text),
-        sa.Column("data", sa.LargeBinary),
+        sa.Column("file", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("blob_id", "start"),
     )
     op.create_table(
@@ -60,12 +59,11 @@ def upgrade() -> None:
         sa.Column("block_id", sa.Text, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("uploaded_at", sa.BigInteger, nullable=False),
-        sa.Column("file", sa.Text),
-        sa.Column("data", sa.LargeBinary),
+        sa.Column("file", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("container_id", "blob_name", "block_id"),
     )
-    op.create_index("segment_by_file", "segment", ["file"], sqlite_where=sa.text("file IS NOT NULL"))
-    op.create_index("block_by_file", "block", ["file"], sqlite_where=sa.text("file IS NOT NULL"))
+    op.create_index("segment_by_file", "segment", ["file"])
+    op.create_index("block_by_file", "block", ["file"])
     op.create_index("block_by_age", "block", ["uploaded_at"])
     op.create_table("garbage", sa.Column("file", sa.Text, primary_key=True))
     op.create_table("deleted_container", sa.Column("container_id", _id, primary_key=True, autoincrement=False))
