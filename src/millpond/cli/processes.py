@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -27,11 +29,15 @@ def end_with_parent() -> None:
 
 def descendants(pid: int) -> list[psutil.Process]:
     """All processes below this one, as they are now."""
+    import psutil  # when it is needed: every service's start passes through this module
+
     return psutil.Process(pid).children(recursive=True)
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
     """Kill those that still run. A process id that was given to another process since is left alone."""
+    import psutil
+
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
