@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -325,6 +326,15 @@ async def test_agent_that_the_service_dismisses_ends_with_all_it_runs(node: Node
     assert not processes_with("sleep 4110")
 
 
+async def test_agent_whose_directory_and_service_are_gone_ends(node: Node) -> None:
+    await node.server.stop()
+    try:
+        shutil.rmtree(node.settings.data)
+        await until(lambda: node.ended_unasked)
+    finally:
+        await node.server.start()
+
+
 # --- files -------------------------------------------------------------------------------------------------------
 
 
@@ -373,6 +383,13 @@ async def test_directory_that_a_later_run_uses_stays(node: Node) -> None:
     await node.run("sleep 0.7", "other")
     assert (await node.server.ended(KEY, "task", 2)).exit_code == 0
     assert (await node.server.file(KEY, "stat", f"{WORK}/task/wd"))[0].error is None
+
+
+async def test_what_earlier_attempts_left_is_removed_from_the_disk(node: Node) -> None:
+    for attempt in range(1, 4):
+        await node.run("/bin/sh -c 'head -c 100000 /dev/zero > big'", attempt=attempt)
+    trash = node.directory / "root" / "volatile" / "trash"
+    await until(lambda: not any(trash.iterdir()))
 
 
 async def test_retention_outlives_a_reboot(node: Node) -> None:

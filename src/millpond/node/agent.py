@@ -57,6 +57,8 @@ log = logging.getLogger(__name__)
 
 #: Reports wait this long for others to go with them while the node is busy.
 _GATHER_S = 0.001
+#: How often an agent without a service looks whether its node still has a place on this machine.
+_LOOK_S = 5.0
 #: Parts of files that may be on their way to the channel at a time.
 _FILE_PARTS = 4
 
@@ -85,6 +87,7 @@ class Agent:
         self._is_following = False
         self._reports: list[Report] = []
         self._reported_at = 0.0
+        self._look_at = 0.0
 
     def prepare(self) -> None:
         """Make the node's directories. Raises ``OSError``."""
@@ -92,8 +95,8 @@ class Agent:
         self._retention.restore()
 
     def run(self) -> None:
-        """Work until the process is ended from outside, or the service has no use for the node any more."""
-        while not self._channel.is_dismissed:
+        """Work until the process is ended from outside, or nobody has any use for the node."""
+        while not self._channel.is_dismissed and not self._is_abandoned():
             due = min(self._channel.tend(), self._due_in_s())
             self._greet()
             self._loop.watch(self._channel.fileno(), writable=self._channel.wants_to_write)
@@ -105,6 +108,14 @@ class Agent:
                     self._take(message)
             self._tend()
             self._send_reports()
+
+    def _is_abandoned(self) -> bool:
+        """Whether the node's directory was removed while the service is away: it will not come back for this node."""
+        now = time.monotonic()
+        if self._channel.is_open or now < self._look_at:
+            return False
+        self._look_at = now + _LOOK_S
+        return self._work.is_gone
 
     def _due_in_s(self) -> float:
         due = self._runner.due_in_s
@@ -122,6 +133,9 @@ class Agent:
         due = self._retention.due
         if due is not None and due <= self._clock.now():
             self._clean_up()
+        if self._work.has_trash:
+            self._work.has_trash = False
+            self._loop.in_thread("trash", 1, self._work.empty_trash, lambda _: None)
         if self._file_parts_sent and not self._channel.is_congested:
             self._file_room.release(self._file_parts_sent)
             self._file_parts_sent = 0
@@ -252,7 +266,6 @@ class Agent:
             self._work.discard(self._work.path(task_directory(chore.job_id, chore.task_id)))
         except OSError as error:
             log.error("cannot remove the files of %s/%s: %s", chore.job_id, chore.task_id, error)
-        self._empty_trash()
         self._follow(self._machine.on_deleted(chore.chore, self._clock.now()))
 
     def _clean_up(self) -> None:
@@ -264,10 +277,6 @@ class Agent:
                     self._work.discard(directory)
         except OSError as error:
             log.error("cannot remove directories whose time is over: %s", error)
-        self._empty_trash()
-
-    def _empty_trash(self) -> None:
-        self._loop.in_thread("trash", 1, self._work.empty_trash, lambda _: None)
 
     def _answer(self, request: FileRequest, generation: int) -> None:
         """Answer a file request, no faster than the channel takes it. In a thread."""
@@ -287,7 +296,7 @@ class Agent:
 def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
     """Be the agent of a node, in this process; ``ready`` is called when it is set up.
 
-    Returns when the service has no use for the node any more. Raises ``OSError`` where it cannot be set up.
+    Returns when nobody has any use for the node. Raises ``OSError`` where it cannot be set up.
     """
     set_up_log()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -316,7 +325,7 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
     agent.prepare()
     ready()
     agent.run()
-    log.info("the service has no use for this node any more")
+    log.info("nobody has any use for this node any more")
 
 
 def _hostname(node_id: str) -> str:

@@ -33,6 +33,8 @@ class WorkDirectory:
         self._root = str(root)
         self._trash = str(root / "volatile" / "trash")
         self._trash_numbers = itertools.count()
+        #: Whether something was discarded since :meth:`empty_trash` was last asked for.
+        self.has_trash = False
         self._node_variables: dict[str, str] = {}
 
     def prepare(self) -> None:
@@ -45,6 +47,14 @@ class WorkDirectory:
         (self.root / "volatile").chmod(0o700)
         shutil.rmtree(self._trash, ignore_errors=True)
         Path(self._trash).mkdir()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the root was removed from outside."""
+        try:
+            return self.root.stat().st_nlink == 0
+        except FileNotFoundError:
+            return True
 
     def welcome(self, welcome: Welcome) -> None:
         """Learn whose node this is."""
@@ -105,6 +115,7 @@ class WorkDirectory:
         """Move a directory out of sight at once; :meth:`empty_trash` takes the time that removing it takes."""
         with contextlib.suppress(FileNotFoundError):
             os.rename(directory, f"{self._trash}/{next(self._trash_numbers)}")  # noqa: PTH104
+            self.has_trash = True
 
     def empty_trash(self) -> None:
         """Remove what was discarded. Slow; not for the agent's loop."""
