@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -106,12 +107,12 @@ def test_tutorial_of_every_age_runs_unmodified(own_server: Server, tmp_path: Pat
     _assert_nothing_is_left(own_server)
 
 
-def _tutorial(temporary: Path, *options: str) -> subprocess.Popen[str]:
+def _tutorial(temporary: Path, *options: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start the command, with everything that it makes in a directory of its own."""
     temporary.mkdir()
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "millpond.cli", "tutorial", *options],
-        env={**os.environ, "TMPDIR": str(temporary), "HOME": str(temporary)},
+        env={**os.environ, "TMPDIR": str(temporary), "HOME": str(temporary), **(env or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -144,6 +145,17 @@ def test_command_shows_the_results_and_leaves_nothing_behind(tmp_path: Path) -> 
     _assert_console(output)
     for text in sorted(_TEXTS.glob("*.txt")):
         assert re.search(rf"^{text.stem}_OUTPUT\.txt:\nthe +\d+$", output, re.MULTILINE)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert _processes_of(tmp_path) == []
+
+
+def test_command_says_why_a_start_task_failed(tmp_path: Path) -> None:
+    nothing_to_install = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
+    command = _tutorial(tmp_path / "tmp", "--yes", env=nothing_to_install)
+    _, errors = command.communicate(timeout=_TIMEOUT_S)
+    assert command.returncode == 1
+    assert re.match(r"millpond: ERROR: The start task failed on node [\w-]+:\n", errors)
+    assert "No matching distribution found for azure-storage-blob" in errors
     assert list((tmp_path / "tmp").iterdir()) == []
     assert _processes_of(tmp_path) == []
 

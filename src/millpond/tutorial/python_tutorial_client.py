@@ -218,6 +218,7 @@ def raise_failed_start_task(batch_client: BatchClient, pool_id: str) -> None:
     """Tasks wait as long as no node is ready for them: if a start task failed, say so, and what it printed."""
     for node in batch_client.list_nodes(pool_id, filter="state eq 'starttaskfailed'"):
         output = b"".join(batch_client.download_node_file(pool_id, node.id, "startup/stderr.txt")).decode()
+        print()
         raise RuntimeError(f"ERROR: The start task failed on node {node.id}:\n{output}")
 
 
