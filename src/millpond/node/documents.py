@@ -46,11 +46,44 @@ class ResourceFile(msgspec.Struct, frozen=True, rename="camel"):
     file_mode: str | None = None
 
 
+class UploadHeader(msgspec.Struct, frozen=True):
+    name: str
+    value: str | None = None
+
+
+class OutputContainer(msgspec.Struct, frozen=True, rename="camel"):
+    container_url: str
+    path: str | None = None
+    upload_headers: list[UploadHeader] | None = None
+
+
+class OutputDestination(msgspec.Struct, frozen=True):
+    container: OutputContainer
+
+
+class OutputUploadOptions(msgspec.Struct, frozen=True, rename="camel"):
+    upload_condition: str
+
+
+class OutputFile(msgspec.Struct, frozen=True, rename="camel"):
+    file_pattern: str
+    destination: OutputDestination
+    upload_options: OutputUploadOptions
+
+    def is_due(self, exit_code: int) -> bool:
+        """Whether it is to be uploaded after a process that ended so."""
+        return self.upload_options.upload_condition.lower() in (
+            "taskcompletion",
+            "taskfailure" if exit_code else "tasksuccess",
+        )
+
+
 class TaskDocument(msgspec.Struct, frozen=True, rename="camel"):
     """What a task and a start task have in common."""
 
     command_line: str = ""
     resource_files: list[ResourceFile] | None = None
+    output_files: list[OutputFile] | None = None
     environment_settings: list[EnvironmentSetting] | None = None
     user_identity: UserIdentity | None = None
     container_settings: dict[str, Any] | None = None

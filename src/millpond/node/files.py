@@ -47,8 +47,7 @@ class FileService:
     def _open(self, path: str) -> int:
         """A handle on what is at ``path``, where that is inside the root. Raises ``_FileError``, ``OSError``."""
         handle = os.open(f"{self._root}/{path}", _HANDLE | os.O_CLOEXEC)
-        place = _place(handle)
-        if place != self._root and not place.startswith(f"{self._root}/"):
+        if not is_inside(place_of(handle), self._root):
             os.close(handle)
             raise _FileError("notFound")
         return handle
@@ -67,7 +66,7 @@ class FileService:
             if not stat.S_ISDIR(os.fstat(handle).st_mode):
                 raise _FileError("notFound")
             page: list[FileEntry] = []
-            for entry in _walk(_place(handle), "", request.recursive):
+            for entry in _walk(place_of(handle), "", request.recursive):
                 page.append(entry)
                 if len(page) == _PAGE:
                     yield FileReply(request=request.request, entries=page, last=False)
@@ -150,7 +149,11 @@ def _entry(name: str, status: os.stat_result) -> FileEntry:
     )
 
 
-def _place(handle: int) -> str:
+def is_inside(place: str, root: str) -> bool:
+    return place == root or place.startswith(f"{root}/")
+
+
+def place_of(handle: int) -> str:
     """Where an open file is now."""
     if sys.platform == "darwin":
         import fcntl
@@ -160,4 +163,4 @@ def _place(handle: int) -> str:
 
 
 def _reopenable(handle: int) -> str:
-    return f"/proc/self/fd/{handle}" if sys.platform == "linux" else _place(handle)
+    return f"/proc/self/fd/{handle}" if sys.platform == "linux" else place_of(handle)

@@ -39,7 +39,7 @@ def main() -> None:
     # Event loops may leave their own ends of the pipes open here, and an agent that had one would keep the service
     # waiting for the end of the replies.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    from . import agent, keeper, transfer  # noqa: F401 - loaded once, for every agent that is forked
+    from . import agent, keeper, transfer, upload  # noqa: F401 - loaded once, for every agent that is forked
 
     if _LINUX:
         from . import linux, sandbox  # noqa: F401

@@ -1,8 +1,13 @@
-"""Runs: one go at a task or a start task, from its fresh directory to the end of its last process."""
+"""Runs: one go at a task or a start task, from its fresh directory to the last of its output files.
+
+A task whose process has ended counts as running, in its slots, until its output files are uploaded. One that was
+ended by order uploads nothing; one that ran for too long does, as a task that failed.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +18,7 @@ from millpond.common.durations import UNLIMITED
 
 from . import commandline, failures
 from .cancellation import Cancellation
-from .documents import ResourceFile, TaskDocument
+from .documents import OutputFile, ResourceFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
 from .users import UnknownUserError, User, Users
@@ -22,6 +27,7 @@ from .workdir import WorkDirectory
 log = logging.getLogger(__name__)
 
 _DOWNLOADS = 8
+_UPLOADS = 8
 #: How often processes that were told to die, and are still there, are told again.
 _KILL_AGAIN_S = 0.1
 
@@ -49,12 +55,14 @@ class Run:
     #: By the monotonic clock, in seconds.
     deadline: float | None = None
     has_exceeded: bool = False
-    #: Set to end it while its files are being fetched.
+    #: It is being ended by order.
+    is_stopped: bool = False
+    #: Set to end it while its files are being fetched or uploaded.
     cancelled: Cancellation | None = None
 
 
 class Runner:
-    """Carries runs out. All of it happens in the loop's thread, except for downloads."""
+    """Carries runs out. All of it happens in the loop's thread, except for transfers of files."""
 
     def __init__(self, loop: Loop, work: WorkDirectory, users: Users) -> None:
         self._loop = loop
@@ -102,10 +110,13 @@ class Runner:
     def stop(self, directory: str) -> None:
         """End a run and all its processes."""
         run = self._runs.get(directory)
-        if run is None:
-            return
+        if run:
+            run.is_stopped = True
+            self._halt(run)
+
+    def _halt(self, run: Run) -> None:
         if run.has_process:
-            self._trees.kill(directory)
+            self._trees.kill(run.directory)
         elif run.cancelled:
             run.cancelled.set()
 
@@ -139,11 +150,10 @@ class Runner:
         self._loop.in_thread("download", _DOWNLOADS, fetch, fetched)
 
     def _spawn(self, run: Run, user: User) -> None:
-        settings = {**run.environment, **run.document.environment()} if run.environment else run.document.environment()
         try:
             command = Command(
                 words=commandline.split(run.document.command_line),
-                environment=self._work.environment(run.directory, user, settings, run.attempt),
+                environment=self._environment(run, user),
                 directory=run.directory,
                 working_directory=f"{run.directory}/wd",
                 credentials=user.credentials,
@@ -156,6 +166,10 @@ class Runner:
         else:
             run.has_process = True
 
+    def _environment(self, run: Run, user: User) -> dict[str, str]:
+        settings = {**run.environment, **run.document.environment()} if run.environment else run.document.environment()
+        return self._work.environment(run.directory, user, settings, run.attempt)
+
     def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:
         if run.user:
             self._work.close(run.directory, run.user)
@@ -167,7 +181,28 @@ class Runner:
             failure = failures.time_limit_reached(run.max_wall_clock_time / SECOND)
         elif exit_code:
             failure = failures.exit_code_failure(exit_code)
-        self._end(run, Outcome(exit_code, failure))
+        due = [file for file in run.document.output_files or () if file.is_due(exit_code)]
+        if due and run.user and not run.is_stopped:
+            self._upload(run, run.user, due, Outcome(exit_code, failure))
+        else:
+            self._end(run, Outcome(exit_code, failure))
+
+    def _upload(self, run: Run, user: User, files: list[OutputFile], outcome: Outcome) -> None:
+        run.has_process, run.deadline = False, None
+        cancelled = run.cancelled = Cancellation()
+        environment = self._environment(run, user)
+
+        def upload() -> FailureInfo | None:
+            from .upload import Upload, upload_all
+
+            root = os.path.realpath(self._work.root)
+            return upload_all(Upload(files, run.directory, root, environment, user.credentials), cancelled)
+
+        def uploaded(failure: FailureInfo | None) -> None:
+            fails = failure is not None and not run.has_exceeded
+            self._end(run, Outcome(outcome.exit_code, failure) if fails else outcome)
+
+        self._loop.in_thread("upload", _UPLOADS, upload, uploaded)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         del self._runs[run.directory]
@@ -180,6 +215,6 @@ class Runner:
         for run in list(self._runs.values()):
             if run.deadline is not None and run.deadline <= now and not run.has_exceeded:
                 run.has_exceeded = True
-                self.stop(run.directory)
+                self._halt(run)
         left = [run.deadline for run in self._runs.values() if run.deadline is not None and not run.has_exceeded]
         self._next_deadline = min(left, default=None)

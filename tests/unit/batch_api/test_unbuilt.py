@@ -75,6 +75,20 @@ def test_refused_members_are_members() -> None:
             TASK | {"resourceFiles": [{"httpUrl": "u", "filePath": "f", "identityReference": {"resourceId": "i"}}]},
             "resourceFiles[0].identityReference",
         ),
+        (
+            tasks.TaskAdd,
+            TASK
+            | {
+                "outputFiles": [
+                    {
+                        "filePattern": "*",
+                        "destination": {"container": {"containerUrl": "u", "identityReference": {"resourceId": "i"}}},
+                        "uploadOptions": {"uploadCondition": "taskcompletion"},
+                    }
+                ]
+            },
+            "outputFiles[0].destination.container.identityReference",
+        ),
         (tasks.TaskAdd, TASK | {"authenticationTokenSettings": {"access": ["job"]}}, "authenticationTokenSettings"),
     ],
 )

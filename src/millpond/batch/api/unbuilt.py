@@ -53,6 +53,9 @@ REFUSED: dict[type[Model], dict[str, str]] = {
         "auto_storage_container_name": "No storage account is linked to the Batch account.",
         "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
     },
+    common.OutputContainer: {
+        "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
+    },
     jobs.JobSpecification: {
         "job_manager_task": "Job manager tasks are not supported yet.",
         "job_preparation_task": "Job preparation tasks are not supported yet.",
@@ -68,7 +71,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     tasks.TaskSpecification: {
         "depends_on": "Task dependencies are not supported yet.",
         "multi_instance_settings": "Multi-instance tasks are not supported yet.",
-        "output_files": "Output files are not uploaded yet; the task can upload them with a shared access signature.",
         "exit_conditions": "Exit conditions are not supported yet.",
         "application_package_references": "Application packages are not supported yet.",
         "authentication_token_settings": "Property authenticationTokenSettings is not enabled.",
