@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
@@ -12,9 +13,10 @@ from typing import TypeVar
 import msgspec
 import psutil
 import pytest
-from tests.system.agent_server import task
+from tests.system.agent_server import TOKEN, agent_server, task
 from tests.system.nodes import KEY, Node, local_node, sandbox_problem, until
 
+from millpond.common.agent_launch import AgentLaunch
 from millpond.common.agent_protocol import Attempt, DeleteFiles, Ended, FilesDeleted, Orders, Started
 from millpond.common.clock import SECOND
 from millpond.common.config import Isolation
@@ -468,3 +470,26 @@ async def test_agent_that_is_killed_leaves_no_process(node: Node) -> None:
     assert not processes_with("sleep 4111")
     [observation] = node.ended_unasked
     assert (observation.key, observation.running) == (KEY, False)
+
+
+async def test_agent_started_by_hand_joins_and_runs_tasks(tmp_path: Path) -> None:
+    async with agent_server() as server:
+        launch = AgentLaunch(
+            key=KEY, node_id="hand", boot=3, token=TOKEN, channel_url=server.url(KEY), directory=str(tmp_path / "node")
+        )
+        agent = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "millpond.node.agent", stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            assert agent.stdin
+            agent.stdin.write(msgspec.json.encode(launch))
+            agent.stdin.close()
+            assert (await server.hello(KEY)).boot == 3
+            await server.run(KEY, task("task", "echo hello"))
+            assert (await server.ended(KEY, "task")).exit_code == 0
+            assert await server.text(KEY, f"{WORK}/task/stdout.txt") == "hello\n"
+        finally:
+            agent.kill()
+            await agent.wait()
+            assert agent.stderr
+            await agent.stderr.read()

@@ -337,6 +337,7 @@ def _hostname(node_id: str) -> str:
 def main() -> None:
     """Run one agent in this process, without a sandbox; its :class:`AgentLaunch` comes from standard input (JSON)."""
     launch = msgspec.json.decode(sys.stdin.buffer.read(), type=AgentLaunch)
+    launch = msgspec.structs.replace(launch, isolation="process")
     Path(launch.directory).mkdir(parents=True, exist_ok=True)
     run(launch, ready=lambda: log.info("ready"))
 

@@ -79,6 +79,10 @@ def unshare() -> None:
 
 def enter(directory: Path, hidden: list[Path], hostname: str, address: str) -> None:
     """Build the view and move into it, as the first process of the new namespaces. Raises ``OSError``."""
+    if os.getpid() != 1:
+        raise OSError(
+            "a sandbox is built by the first process of new namespaces, or it would be the machine that changes"
+        )
     linux.sethostname(hostname)
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     for name in ("root", "upper", "work", "view", "tmp"):
