@@ -216,3 +216,8 @@ async def test_isolation_is_found_by_trying(tmp_path: Path) -> None:
         await provider.close(release_all=True)
         assert not processes_of(tmp_path)
         assert not (tmp_path / "data" / "batch" / "sandbox-trial").exists()
+
+
+async def test_any_directory_name_will_do(tmp_path: Path, isolation: Isolation) -> None:
+    async with local_node(tmp_path / "my data, a:b \\ c=d 'é' %41", isolation) as node:
+        assert (await node.run("true")).exit_code == 0
