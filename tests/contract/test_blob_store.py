@@ -221,7 +221,7 @@ async def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path, cloc
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
     connection.close()
-    with pytest.raises(RuntimeError, match="cannot be used by this version"):
+    with pytest.raises(RuntimeError, match="of another version"):
         Store(tmp_path / "blob.db", clock)
 
 

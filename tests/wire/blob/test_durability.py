@@ -208,3 +208,20 @@ def receive(raw: RawClient, path: str) -> int:
         size += len(piece)
     connection.close()
     return size
+
+
+@pytest.mark.parametrize("content", [b"no database at all, and longer than the head of one would be" * 100, None])
+def test_a_database_that_cannot_be_used_is_one_clear_line(data: Path, content: bytes | None) -> None:
+    with running_server(data, "--only", "blob"):
+        pass
+    database = data / "blob" / "blob.db"
+    if content:
+        database.write_bytes(content)
+    else:
+        connection = sqlite3.connect(database)
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+        connection.close()
+    with pytest.raises(AssertionError, match=rf"exit code 1.*\n.*cannot use {data / 'blob'}: (file|its database) is"):
+        start_server(data, "--only", "blob")
+    assert "Traceback" not in (data.parent / f"{data.name}.log").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -54,9 +55,8 @@ class BlobApp:
         await receive()
         try:
             self._open()
-        except Exception as failure:
-            _log.exception("the Blob service cannot start")
-            await send({"type": "lifespan.startup.failed", "message": str(failure)})
+        except (OSError, RuntimeError, sqlite3.Error) as failure:
+            await send({"type": "lifespan.startup.failed", "message": f"cannot use {self._data}: {failure}"})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()

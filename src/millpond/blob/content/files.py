@@ -29,8 +29,9 @@ class ContentStore:
         self._content = root / "content"
         self._incoming = root / "incoming"
         self._pins: Counter[str] = Counter()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (self._content, self._incoming):
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(exist_ok=True)
         self._incoming_directory = os.open(self._incoming, os.O_RDONLY)
         self.threads = ThreadPoolExecutor(_THREADS, "blob-content")
 

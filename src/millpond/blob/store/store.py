@@ -181,7 +181,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _bring_up_to_date(path: Path) -> None:
-    """Make the tables of a new database, or migrate those of an older one."""
+    """Make the tables of a new database, or migrate those of an older one.
+
+    Raises ``sqlite3.Error`` for what is no database, and ``RuntimeError`` for one of a newer version.
+    """
+    _connect(path).close()  # SQLAlchemy would wrap the error
     engine = create_engine("sqlite://", creator=lambda: _connect(path), poolclass=NullPool)
     with engine.begin() as connection:
         if not inspect(connection).has_table(schema.revision.name):

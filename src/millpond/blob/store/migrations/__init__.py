@@ -21,4 +21,4 @@ def upgrade(engine: Engine) -> None:
         try:
             command.upgrade(config, "head")
         except CommandError as failure:
-            raise RuntimeError(f"the Blob database cannot be used by this version of Millpond: {failure}") from failure
+            raise RuntimeError(f"its database is of another version of Millpond ({failure})") from failure
