@@ -275,6 +275,7 @@ async def test_node_has_a_name_and_devices_and_temporary_files_of_its_own(node: 
         "dmesg",
         "chroot /proc/1/root ls",
         "nsenter -t 1 -m true",
+        '/usr/bin/python3 -c "from socket import *; socket(AF_PACKET, SOCK_RAW, htons(3))"',
     ],
 )
 async def test_root_of_the_node_is_not_root_of_the_machine(node: Node, script: str) -> None:

@@ -51,7 +51,8 @@ _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY = 0x1
 
 #: What a task may ever gain, root's tasks included: enough to install software and to own files, not enough to mount,
-#: to trace the agent, or to reach the machine's devices and kernel.
+#: to trace the agent, or to reach the machine's devices and kernel. Not NET_RAW either: the network is the machine's,
+#: and who listens to all of it hears the tokens of other nodes.
 _TASK_CAPABILITIES = frozenset(
     {
         0,  # CHOWN
@@ -63,7 +64,6 @@ _TASK_CAPABILITIES = frozenset(
         7,  # SETUID
         8,  # SETPCAP
         10,  # NET_BIND_SERVICE
-        13,  # NET_RAW
         18,  # SYS_CHROOT
         29,  # AUDIT_WRITE
         31,  # SETFCAP
