@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -121,6 +122,28 @@ async def test_release_leaves_neither_process_nor_file_nor_mount(node: Node, tmp
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
     assert not node.ended_unasked
     await node.provider.release(KEY)  # nothing happens
+
+
+async def test_files_of_released_nodes_are_removed_and_what_is_left_of_them_by_the_next_provider(node: Node) -> None:
+    trash = node.directory.parent.parent / "trash"
+    closed = node.directory / "closed" / "inner"
+    closed.mkdir(parents=True)
+    (closed / "file").touch()
+    closed.chmod(0)
+    await node.provider.release(KEY)
+    assert not node.directory.exists()
+    removing = [thread for thread in threading.enumerate() if thread.name == "trash"]
+    assert removing
+    assert all(thread.daemon for thread in removing), "the process can end meanwhile"
+    await until(lambda: not list(trash.iterdir()))
+    (trash / "left" / "files").mkdir(parents=True)
+    (trash / "left" / "files" / "file").touch()
+    successor = LocalProvider(node.settings, lambda _: None)
+    await successor.start()
+    try:
+        await until(lambda: not list(trash.iterdir()))
+    finally:
+        await successor.close(release_all=True)
 
 
 async def test_released_nodes_address_is_free_again(node: Node) -> None:

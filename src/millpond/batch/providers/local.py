@@ -11,9 +11,7 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 import signal
-import stat
 import sys
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -26,6 +24,7 @@ from millpond.common.agent_launch import AgentLaunch, AgentRecord, LaunchReply, 
 from millpond.common.config import Settings
 
 from .base import Capabilities, NodeRequest, NotGranted, Observation
+from .trash import Trash
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +63,7 @@ class LocalProvider:
         self._settings = settings
         self._on_end = on_end
         self._directory = settings.data / "batch" / "nodes"
+        self._trash = Trash(settings.data / "batch" / "trash")
         self._nodes: dict[str, _Node] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._launcher = _Launcher(self._launched)
@@ -119,7 +119,7 @@ class LocalProvider:
             if present:
                 await self._end(present)
                 del self._nodes[node]
-            await asyncio.to_thread(_remove, self._directory_of(node))
+            self._trash.put(self._directory_of(node))
         self._locks.pop(node, None)
         self._addresses.pop(node, None)
 
@@ -130,6 +130,7 @@ class LocalProvider:
             await asyncio.gather(*(self._end(node) for node in self._nodes.values()))
         for task in self._tasks:
             task.cancel()
+        self._trash.close()
 
     # --- launching
 
@@ -193,7 +194,7 @@ class LocalProvider:
         except LaunchFailedError as error:
             return str(error)
         finally:
-            await asyncio.to_thread(_remove, directory)
+            self._trash.put(directory)
         return ""
 
     def _address(self, node: NodeRequest, directory: Path) -> str:
@@ -221,6 +222,7 @@ class LocalProvider:
         if self._is_restored:
             return
         self._is_restored = True
+        self._trash.start()
         if not self._directory.is_dir():
             return
         for directory in self._directory.iterdir():
@@ -404,18 +406,3 @@ def _end_strays(root: Path) -> None:
         with contextlib.suppress(OSError):
             if mark in environment.read_bytes().split(b"\0"):
                 os.kill(int(environment.parent.name), signal.SIGKILL)
-
-
-def _remove(path: Path) -> None:
-    """Remove a directory with all that a node left in it, what its owner may not read included."""
-
-    def open_up(_: object, failed: str, __: object) -> None:
-        with contextlib.suppress(OSError):
-            place = Path(failed)
-            place.parent.chmod(0o700)
-            if stat.S_ISDIR(place.lstat().st_mode):
-                place.chmod(0o700)
-
-    if path.exists():
-        shutil.rmtree(path, onerror=open_up)
-        shutil.rmtree(path, ignore_errors=True)
