@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from .comparison import Comparison, compare, listing, markdown
@@ -43,8 +43,8 @@ def main() -> int:
         if not (options.resume and results.load(service, file))
     ]
     with ThreadPoolExecutor(options.processes) as pool:
-        for line in pool.map(lambda job: _run(job, results), jobs):
-            print(line, flush=True)
+        for done in as_completed(pool.submit(_run, job, results) for job in jobs):
+            print(done.result(), flush=True)
     comparisons = [compare(results, file) for file in files]
     print(f"\n{markdown(comparisons)}\nPassed by Azurite alone:\n{listing(comparisons) or 'none'}")
     everything = [compare(results, file) for file in test_files()]
@@ -89,9 +89,12 @@ def _find(name: str, known: list[str]) -> str:
 
 
 def _run(job: Job, results: Results) -> str:
-    """Run it and keep what it finds; a line that says so."""
+    """Run it and keep what it finds; a line that says so, or why the service did not start or stop as it should."""
     began = time.monotonic()
-    outcomes = run(job, results.log(job.service, job.file))
+    try:
+        outcomes = run(job, results.log(job.service, job.file))
+    except (AssertionError, RuntimeError) as failure:
+        return f"{job.service:9} {job.file:40} {failure}"
     if job.keyword:
         outcomes = {**results.load(job.service, job.file), **outcomes}
     results.save(job.service, job.file, outcomes)
