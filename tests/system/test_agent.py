@@ -331,7 +331,7 @@ async def test_agent_that_the_service_dismisses_ends_with_all_it_runs(node: Node
 async def test_agent_whose_directory_and_service_are_gone_ends(node: Node) -> None:
     await node.server.stop()
     try:
-        shutil.rmtree(node.settings.data)
+        shutil.rmtree(node.directory / "root")
         await until(lambda: node.ended_unasked)
     finally:
         await node.server.start()
