@@ -180,9 +180,10 @@ def test_short_tasks_are_placed_ahead_as_far_as_the_horizon() -> None:
     assert bench.task("t010").node == node
 
 
-def test_no_more_than_the_limit_is_placed_ahead() -> None:
+@pytest.mark.parametrize("slots", [1, 4])
+def test_no_more_than_the_limit_is_placed_ahead_on_a_node(slots: int) -> None:
     bench = Bench()
-    (node,) = short_job(bench, 1, 1, ran=1)
+    (node,) = short_job(bench, 1, slots, ran=1)
     bench.tasks(*[f"x{n}" for n in range(200)])
     assert len(bench.ahead(node)) == AHEAD_LIMIT
 

@@ -10,7 +10,8 @@ is never placed and never in the way.
 **Placing ahead.** When no node has room, short tasks are sent to a node before its slots are free, so that the next
 one starts there without a round trip through the service and its commit. How many, follows from the job's recent run
 times: :data:`AHEAD_HORIZON` of work for each slot, which is several such round trips, but at most
-:data:`AHEAD_LIMIT` tasks, which bounds what one node's death returns. Jobs whose tasks run for longer than the
+:data:`AHEAD_LIMIT` tasks for each node, which bounds what its death returns: however many slots a node has, it starts
+about a thousand processes a second, so that many keep it busy for the horizon. Jobs whose tasks run for longer than the
 horizon, or of which nothing is known yet, are not placed ahead. Only the job that is first in order is, so nothing
 overtakes a task of higher priority; a job of higher priority that comes later waits for the horizon at most.
 If a task that was taken for short runs on, what waits behind it is recalled (:func:`recall_overdue`).
@@ -30,7 +31,7 @@ from .state import State
 
 #: Work placed ahead for each slot, in microseconds.
 AHEAD_HORIZON = SECOND // 20
-#: Most tasks placed ahead for each slot.
+#: Most tasks placed ahead on a node.
 AHEAD_LIMIT = 64
 #: How long tasks placed ahead wait on a node where nothing starts or ends.
 AHEAD_PATIENCE = SECOND
@@ -76,7 +77,7 @@ def _place_ahead(state: State, pool: PoolSlots, now: int) -> None:
         _, node = pool.thirsty.popitem(last=False)
         if not node.takes_ahead(job.key, size):
             passed_over.append(node)
-        elif len(node.ahead) < depth * (node.total // size):
+        elif len(node.ahead) < min(AHEAD_LIMIT, depth * (node.total // size)):
             place_ahead(state, state.dequeue_first(job, size), node, now)
             pool.thirsty[node.key] = node
             _reindex_if_due(state, job, size)
@@ -89,7 +90,7 @@ def _depth(job: JobWork) -> int:
     """How many of the job's tasks to place ahead for each slot."""
     if job.average_run is None:
         return 0
-    return min(AHEAD_LIMIT, AHEAD_HORIZON // max(1, job.average_run))
+    return AHEAD_HORIZON // max(1, job.average_run)
 
 
 def _watch(state: State, pool: PoolSlots, now: int) -> None:
