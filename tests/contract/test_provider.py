@@ -139,7 +139,6 @@ async def test_files_of_released_nodes_are_removed_and_what_is_left_of_them_by_t
     (trash / "left" / "files").mkdir(parents=True)
     (trash / "left" / "files" / "file").touch()
     successor = LocalProvider(node.settings, lambda _: None)
-    await successor.start()
     try:
         await until(lambda: not list(trash.iterdir()))
     finally:

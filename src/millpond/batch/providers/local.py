@@ -64,6 +64,7 @@ class LocalProvider:
         self._on_end = on_end
         self._directory = settings.data / "batch" / "nodes"
         self._trash = Trash(settings.data / "batch" / "trash")
+        self._trash.start()  # also where nobody will ask for a node
         self._nodes: dict[str, _Node] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._launcher = _Launcher(self._launched)
@@ -222,7 +223,6 @@ class LocalProvider:
         if self._is_restored:
             return
         self._is_restored = True
-        self._trash.start()
         if not self._directory.is_dir():
             return
         for directory in self._directory.iterdir():
