@@ -27,6 +27,7 @@ class BatchService:
         effects: Effects,
         provider: Provider,
         tokens: NodeTokens,
+        settings: Settings,
     ) -> None:
         self.clock = clock
         self.runtime = runtime
@@ -35,6 +36,7 @@ class BatchService:
         self.files = NodeFiles(agents)
         self.provider = provider
         self.tokens = tokens
+        self.settings = settings
         self._effects = effects
 
     async def start(self) -> None:
@@ -91,4 +93,5 @@ def open_service(settings: Settings, base_url: str, clock: Clock | None = None) 
         effects=effects,
         provider=provider,
         tokens=tokens,
+        settings=settings,
     )

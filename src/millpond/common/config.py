@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import platformdirs
@@ -22,6 +22,13 @@ DEFAULT_BATCH_ACCOUNT = "millpond"
 DEFAULT_STORAGE_ACCOUNT = "millpondstore"
 
 
+class VmSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a ``vmSize`` stands for."""
+
+    cores: Annotated[int, msgspec.Meta(ge=1)]
+    memory_mib: Annotated[int, msgspec.Meta(ge=1)]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a server runs: defaults, over a TOML file, over command-line options."""
 
@@ -34,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     blob_port: int = 10000
     #: How a local node keeps its tasks apart from the machine; ``auto`` is ``sandbox`` where the kernel allows it.
     isolation: Isolation = "auto"
+    #: Sizes by name (``[vm_sizes.standard_mine]`` in the file), before those that are known.
+    vm_sizes: dict[str, VmSize] = {}
     #: Seconds without a word from an agent before its node counts as ``unknown``.
     heartbeat_timeout_s: float = 30.0
     #: Most rows the service keeps ready in memory for one job.

@@ -42,6 +42,7 @@ from millpond.common.agent_protocol import (
     ToAgent,
 )
 from millpond.common.clock import SystemClock
+from millpond.common.config import Settings
 from millpond.common.durations import UNLIMITED
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -224,6 +225,7 @@ class World:
             effects=self.effects,
             provider=nodes,
             tokens=self.tokens,
+            settings=Settings(data=directory),
         )
         self._serving: list[asyncio.Task[None]] = []
 

@@ -160,6 +160,8 @@ def test_bodies_that_are_no_json_object(target: str, body: bytes, raw: RawClient
         ("/pools", pool("p", -1), "InvalidPropertyValue", "targetDedicatedNodes"),
         ("/pools", pool("p", resizeTimeout="PT1M"), "InvalidPropertyValue", "resizeTimeout"),
         ("/pools", {"id": "p", "vmSize": "s"}, "InvalidPropertyValue", "virtualMachineConfiguration"),
+        ("/pools", pool("p", taskSlotsPerNode=257), "InvalidPropertyValue", "taskSlotsPerNode"),
+        ("/pools", pool("p", taskSlotsPerNode=99, vmSize="small"), "InvalidPropertyValue", "taskSlotsPerNode"),
         ("/pools", pool("p", enableAutoScale=True, autoScaleFormula="1"), "UnsupportedProperty", "enableAutoScale"),
         ("/pools/pool/resize", {}, "MissingRequiredProperty", "targetDedicatedNodes"),
         ("/pools/pool/removenodes", {"nodeList": []}, "InvalidPropertyValue", "nodeList"),

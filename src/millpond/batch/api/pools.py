@@ -22,6 +22,8 @@ from ..engine.messages import (
 from ..errors import error
 from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, FillType, Pool, ResizeError
+from ..model.vm_size import most_task_slots
+from ..model.vm_size import vm_size as find_vm_size
 from .http import Answer, Call, changed, created, entity, entity_headers, listing
 from .lists import stored_page
 from .unbuilt import refuse_unbuilt
@@ -36,6 +38,7 @@ _RESIZE_TIMEOUT = 15 * MINUTE
 async def pool_add(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.PoolAdd)
     refuse_unbuilt(request)
+    _check_task_slots(service, request.vm_size, request.task_slots_per_node)
     policy = request.task_scheduling_policy
     start_task = request.start_task
     pool: Pool = await service.runtime.submit(
@@ -86,6 +89,8 @@ async def pool_exists(service: BatchService, call: Call) -> Answer:
 async def pool_patch(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.PoolPatch)
     refuse_unbuilt(request)
+    vm_size = find_pool(service, call).vm_size if request.vm_size is UNSET else request.vm_size
+    _check_task_slots(service, vm_size, request.task_slots_per_node)
     start_task = request.start_task
     policy = request.task_scheduling_policy
     document = msgspec.to_builtins(request)
@@ -102,6 +107,18 @@ async def pool_patch(service: BatchService, call: Call) -> Answer:
         )
     )
     return changed(call, 200, pool.last_modified)
+
+
+def _check_task_slots(service: BatchService, vm_size: str, slots: int | UnsetType) -> None:
+    """Refuse more task slots than a node of this size may have."""
+    most = most_task_slots(find_vm_size(vm_size, service.settings.vm_sizes))
+    if slots is not UNSET and slots > most:
+        raise error(
+            "InvalidPropertyValue",
+            ("PropertyName", "taskSlotsPerNode"),
+            ("PropertyValue", str(slots)),
+            ("Reason", f"A node of size {vm_size} has at most {most} task slots: four for each core, and 256."),
+        )
 
 
 #: What may change while a pool has nodes.

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from millpond.batch.providers.vm_sizes import VmSize, vm_size
+from millpond.batch.model.vm_size import most_task_slots, vm_size
+from millpond.common.config import VmSize
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,8 @@ def test_every_name_has_a_size(name: str, cores: int, memory_gib: float) -> None
 
 def test_own_table_comes_first() -> None:
     assert vm_size("standard_d2s_v3", {"Standard_D2s_v3": VmSize(64, 1024)}) == VmSize(64, 1024)
+
+
+@pytest.mark.parametrize(("cores", "slots"), [(1, 4), (2, 8), (64, 256), (96, 256)])
+def test_a_core_has_at_most_four_task_slots(cores: int, slots: int) -> None:
+    assert most_task_slots(VmSize(cores, 1024)) == slots

@@ -5,13 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import msgspec
-
-
-class VmSize(msgspec.Struct, frozen=True):
-    cores: int
-    memory_mib: int
-
+from millpond.common.config import VmSize
 
 #: Gibibytes for each core, by the letters of a series (``Standard_D4s_v3``: D).
 _MEMORY_PER_CORE_GIB = {
@@ -56,6 +50,9 @@ _OLD_SIZES = {
     "standard_d13_v2": VmSize(8, 57_344),
     "standard_d14_v2": VmSize(16, 114_688),
 }
+#: Most task slots that a core may have, and a node.
+_SLOTS_PER_CORE = 4
+_MOST_SLOTS = 256
 #: For a name that says nothing.
 _DEFAULT = VmSize(2, 8_192)
 
@@ -80,3 +77,8 @@ def vm_size(name: str, table: Mapping[str, VmSize] | None = None) -> VmSize:
     series = match["series"]
     per_core = _MEMORY_PER_CORE_GIB.get(series) or _MEMORY_PER_CORE_GIB.get(series[0], 4.0)
     return VmSize(cores, int(cores * per_core * 1024))
+
+
+def most_task_slots(size: VmSize) -> int:
+    """The highest ``taskSlotsPerNode`` of a pool of such nodes: four for each core, and 256."""
+    return min(_SLOTS_PER_CORE * size.cores, _MOST_SLOTS)
