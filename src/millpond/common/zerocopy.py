@@ -49,6 +49,11 @@ class ZeroCopyProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_size: int | None = None  # None: not within the head of a request
+        self._has_room = asyncio.Event()  # or the connection is over
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._has_room.set()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -163,10 +168,15 @@ class ZeroCopyProtocol(HttpToolsProtocol):
                 await asyncio.wait([call])
 
     async def _until_writable(self, sink: int) -> None:
-        """Wait for room in the socket's buffer, or for the end of the connection."""
-        writable = asyncio.Event()
-        self.loop.add_writer(sink, writable.set)
+        """Wait for room in the socket's buffer, or for the end of the connection.
+
+        A client that has ended its half of the connection ends all of it, which the duplicate does not show.
+        """
+        self._has_room.clear()
+        if self.transport.is_closing():
+            return
+        self.loop.add_writer(sink, self._has_room.set)
         try:
-            await writable.wait()
+            await self._has_room.wait()
         finally:
             self.loop.remove_writer(sink)
