@@ -16,6 +16,7 @@ from .shared_key import decode_key
 
 Isolation = Literal["auto", "sandbox", "process"]
 AccountKind = Literal["batch", "storage"]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _KINDS: tuple[AccountKind, ...] = ("batch", "storage")
 
 DEFAULT_BATCH_ACCOUNT = "millpond"
@@ -37,8 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: The address both services listen on. Anything but loopback exposes them.
     host: str = "127.0.0.1"
     #: Ports; 0 takes a free one.
-    batch_port: int = 10100
-    blob_port: int = 10000
+    batch_port: Port = 10100
+    blob_port: Port = 10000
     #: How a local node keeps its tasks apart from the machine; ``auto`` is ``sandbox`` where the kernel allows it.
     isolation: Isolation = "auto"
     #: Sizes by name (``[vm_sizes.standard_mine]`` in the file), before those that are known.

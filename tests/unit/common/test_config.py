@@ -13,7 +13,14 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("bach_port = 1", "bach_port"), ('batch_port = "x"', "batch_port"), ("=", "line 1")]
+    ("text", "named"),
+    [
+        ("bach_port = 1", "bach_port"),
+        ('batch_port = "x"', "batch_port"),
+        ("batch_port = 65536", "batch_port"),
+        ("blob_port = -1", "blob_port"),
+        ("=", "line 1"),
+    ],
 )
 def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, text: str, named: str) -> None:
     file = tmp_path / "millpond.toml"
