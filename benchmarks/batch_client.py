@@ -84,8 +84,8 @@ class BatchClient:
         )
 
     def wait_until_idle(self, pool: str, nodes: int) -> None:
-        """Until that many nodes are idle. Raises ``RuntimeError`` where one never will be."""
-        while True:
+        """Until that many nodes are idle. Raises ``RuntimeError`` where they will not be."""
+        for _ in _until_given_up("nodes are not idle", 60):
             states = [
                 node["state"] for node in self.call("GET", f"/pools/{pool}/nodes", **{"$select": "id,state"})["value"]
             ]
@@ -98,7 +98,9 @@ class BatchClient:
     def delete_pool(self, pool: str) -> None:
         """Delete it and wait until it is gone."""
         self.call("DELETE", f"/pools/{pool}")
-        while any(each["id"] == pool for each in self.call("GET", "/pools", **{"$select": "id"})["value"]):
+        for _ in _until_given_up("the pool is not deleted", 60):
+            if all(each["id"] != pool for each in self.call("GET", "/pools", **{"$select": "id"})["value"]):
+                return
             time.sleep(0.02)
 
     def add_job(self, job: str, pool: str) -> None:
@@ -111,10 +113,20 @@ class BatchClient:
 
     def wait_until_completed(self, job: str, count: int) -> None:
         """Until that many tasks are. Raises ``RuntimeError`` where one of them failed."""
-        while (counts := self.task_counts(job))["completed"] < count:
+        for _ in _until_given_up(f"tasks of {job} are not completed", 1200):
+            counts = self.task_counts(job)
+            if counts["failed"]:
+                raise RuntimeError(f"{counts['failed']} tasks failed")
+            if counts["completed"] == count:
+                return
             time.sleep(0.01)
-        if counts["failed"]:
-            raise RuntimeError(f"{counts['failed']} tasks failed")
+
+
+def _until_given_up(what: str, patience_s: float) -> Iterator[None]:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        yield
+    raise RuntimeError(f"{what} after {patience_s} s")
 
 
 def collections(count: int, command_line: str, prefix: str = "task") -> Iterator[bytes]:
