@@ -240,6 +240,23 @@ async def test_services_data_is_not_visible_wherever_it_is(place: str) -> None:
         shutil.rmtree(data)
 
 
+async def test_services_data_is_not_visible_behind_a_link() -> None:
+    place = Path(f"/var/tmp/millpond-data-{os.getpid()}")
+    link = place.with_name(f"{place.name}-link")
+    place.mkdir()
+    try:
+        link.symlink_to(place)
+        async with local_node(link, "sandbox") as node:
+            (place / "accounts.json").write_text("the key")
+            await node.run(
+                f"/bin/sh -c 'ls -A {link}/ {place}; cat {link}/accounts.json {place}/accounts.json'", **ADMIN
+            )
+            assert (await node.text(f"{WORK}/task/stdout.txt")).split() == [f"{place}:", f"{link}/:"]
+    finally:
+        link.unlink()
+        shutil.rmtree(place)
+
+
 async def test_other_processes_are_not_visible(node: Node) -> None:
     output = await node.output("/bin/sh -c 'ls /proc | grep -E ^[0-9]+$ | wc -l'", **ADMIN)
     assert int(output) < 10

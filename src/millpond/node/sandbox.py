@@ -97,7 +97,7 @@ def enter(directory: Path, hidden: list[Path], hostname: str, address: str) -> N
     root.mkdir(parents=True, exist_ok=True)
     linux.mount(str(directory / "root"), str(root), flags=linux.MS_BIND)
     for path in hidden:
-        place = Path(f"{view}{path}")
+        place = Path(f"{view}{path.resolve()}")  # a link on the way would lead out of the view
         if place.is_dir():
             linux.mount("tmpfs", str(place), "tmpfs", linux.MS_NOSUID | _SAFE | linux.MS_RDONLY, "size=0,mode=000")
     os.chdir(view)
@@ -236,7 +236,8 @@ def _mount_devices(dev: Path) -> None:
 def _needed_by_agent() -> set[Path]:
     """Directories that the agent's Python is made of: it may load more of itself later."""
     package = Path(__file__).parents[2]
-    return {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix), package, Path(os.__file__).parent}
+    parts = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix), package, Path(os.__file__).parent}
+    return {part.resolve() for part in parts}
 
 
 def _keep(path: Path, view: Path) -> None:
