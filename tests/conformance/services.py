@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient, RetentionPolicy
@@ -32,6 +33,7 @@ _ACCOUNTS = {
     "SOFT_DELETE_STORAGE": "softdelete",
 }
 _AZURITE = "azurite@3.37.0"
+_HOSTS = ("127.0.0.1", "*.blob.core.localhost")
 _START_LIMIT_S = 30.0
 
 
@@ -39,8 +41,8 @@ _START_LIMIT_S = 30.0
 class Service:
     """A service that is ready."""
 
-    #: The URL of an account, with its name as ``{account}``.
-    account_url: str
+    scheme: str
+    port: int
     #: Keys by account.
     keys: dict[str, str]
     #: ``unsigned``: any JSON Web Token opens it. Empty: it takes none.
@@ -48,12 +50,17 @@ class Service:
     #: The authority that signed its certificate, where it speaks https.
     authority: Path | None = None
 
-    def environment(self) -> dict[str, str]:
+    def account_url(self, account: str, *, by_host: bool = False) -> str:
+        """With the account's name in the path, or in the host's name."""
+        host = f"{account}.blob.core.localhost" if by_host else "127.0.0.1"
+        return f"{self.scheme}://{host}:{self.port}" + ("" if by_host else f"/{account}")
+
+    def environment(self, *, by_host: bool) -> dict[str, str]:
         """What the tests and the test support read from the environment."""
         variables = {
             "AZURE_TEST_RUN_LIVE": "true",
             "AZURE_SKIP_LIVE_RECORDING": "true",
-            "CONFORMANCE_ACCOUNT_URL": self.account_url,
+            "CONFORMANCE_ACCOUNT_URL": self.account_url("{account}", by_host=by_host),
             "CONFORMANCE_TOKENS": self.tokens,
             "STORAGE_RESOURCE_GROUP_NAME": "conformance",
         }
@@ -74,8 +81,9 @@ def running_millpond(directory: Path) -> Iterator[Service]:
             assert added.returncode == 0, added.stderr
             shown = millpond("credentials", "--data", data, "--format", "json", "--storage-account", account)
             keys[account] = json.loads(shown.stdout)["STORAGE_ACCOUNT_KEY"]
-        own = millpond_credentials(data)
-        service = Service(own["STORAGE_ACCOUNT_URL"].replace(own["STORAGE_ACCOUNT_NAME"], "{account}"), keys)
+        url = urlsplit(millpond_credentials(data)["STORAGE_ACCOUNT_URL"])
+        assert url.port
+        service = Service(url.scheme, url.port, keys)
         _prepare(service)
         yield service
 
@@ -86,7 +94,7 @@ def running_azurite(directory: Path) -> Iterator[Service]:
     certificates, data = directory / "certificates", directory / "data"
     certificates.mkdir()
     data.mkdir()
-    subprocess.run([python(), "-m", "trustme", "-q", "-d", certificates, "-i", "127.0.0.1"], check=True)
+    subprocess.run([python(), "-m", "trustme", "-q", "-d", certificates, "-i", *_HOSTS], check=True)
     keys = {account: base64.b64encode(secrets.token_bytes(64)).decode() for account in set(_ACCOUNTS.values())}
     port = _free_port()
     options: dict[str, str | Path] = {
@@ -112,7 +120,7 @@ def running_azurite(directory: Path) -> Iterator[Service]:
     )
     try:
         _wait_until_up(port, process)
-        service = Service(f"https://127.0.0.1:{port}/{{account}}", keys, "unsigned", authority)
+        service = Service("https", port, keys, "unsigned", authority)
         _prepare(service)
         yield service
     finally:
@@ -136,7 +144,7 @@ def _prepare(service: Service) -> None:
     account = _ACCOUNTS["SOFT_DELETE_STORAGE"]
     with (
         BlobServiceClient(
-            service.account_url.format(account=account),
+            service.account_url(account),
             service.keys[account],
             connection_verify=str(service.authority) if service.authority else True,
             retry_total=0,
