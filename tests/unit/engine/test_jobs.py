@@ -24,7 +24,7 @@ from millpond.batch.engine.messages import (
 )
 from millpond.batch.model.changes import FileDeletion
 from millpond.batch.model.job import Counts, DisableTasks, JobState, OnAllTasksComplete, OnTaskFailure
-from millpond.batch.model.task import TaskState
+from millpond.batch.model.task import ErrorCategory, TaskState
 from millpond.common.clock import HOUR, SECOND, to_etag
 from millpond.common.conditions import Conditions
 
@@ -286,6 +286,9 @@ def test_job_ends_at_its_wall_clock_limit() -> None:
     bench.do(JobTimedOut(job="job"), after=10 * SECOND)
     job = bench.job_record()
     assert (job.state, job.terminate_reason) == (JobState.COMPLETED, "MaxWallClockTimeExpiry")
+    failure = bench.task("a").failure
+    assert failure is not None
+    assert (failure.category, failure.code) == (ErrorCategory.SERVER_ERROR, "TaskEnded")
     assert created + HOUR <= bench.now
 
 

@@ -12,7 +12,7 @@ from millpond.common.durations import UNLIMITED
 
 from ..errors import error
 from ..model.job import Counts, DisableTasks, Job, JobState, OnAllTasksComplete
-from ..model.task import Task, TaskState, Withdrawal
+from ..model.task import Failure, Task, TaskState, Withdrawal
 from .messages import (
     JobAddRequested,
     JobChangeRequested,
@@ -25,7 +25,7 @@ from .messages import (
     PurgeJob,
     RaiseAt,
 )
-from .placement import ENDED_BY_USER, end, give_back, stop_for_good, withdraw
+from .placement import ENDED_BY_USER, ENDED_WITH_JOB, end, give_back, stop_for_good, withdraw
 from .rules import merged, next_modification, require_conditions
 from .state import State
 from .transitions import JOB, JobTrigger, TaskTrigger, move
@@ -135,7 +135,7 @@ def on_job_delete_requested(state: State, event: JobDeleteRequested, now: int) -
     nodes = list(state.archive.holding_files(job.key))
     job = _moved(job, JobTrigger.DELETE, now)
     state.save_job(job)
-    _give_up_places(state, job, now)
+    _give_up_places(state, job, now, ENDED_BY_USER)
     for node in nodes:
         state.delete_files(node, job.id, None)
     state.order(PurgeJob(job=job.key))
@@ -149,24 +149,24 @@ def on_job_purged(state: State, event: JobPurged, now: int) -> None:
 
 def on_job_terminate_requested(state: State, event: JobTerminateRequested, now: int) -> Job:
     job = _require_changeable(state, event.job, event.conditions)
-    return begin_termination(state, job, event.terminate_reason, now)
+    return begin_termination(state, job, event.terminate_reason, now, ENDED_BY_USER)
 
 
-def begin_termination(state: State, job: Job, reason: str, now: int) -> Job:
-    """End the job: its running tasks fail, those that wait will wait for ever."""
+def begin_termination(state: State, job: Job, reason: str, now: int, failure: Failure = ENDED_WITH_JOB) -> Job:
+    """End the job: its running tasks fail with this, those that wait will wait for ever."""
     state.save_job(_moved(state.jobs[job.key], JobTrigger.TERMINATE, now, terminate_reason=reason, disable_tasks=None))
-    _give_up_places(state, job, now)
+    _give_up_places(state, job, now, failure)
     return state.jobs[job.key]
 
 
-def _give_up_places(state: State, job: Job, now: int) -> None:
+def _give_up_places(state: State, job: Job, now: int, failure: Failure) -> None:
     """End what runs of a job that will not run tasks any more; what was placed ahead waits again, for ever."""
     ahead, running = _placed(state, job)
     for task in ahead:
         stop_for_good(state, task)
         give_back(state, task, TaskTrigger.LOSE, now)
     for task in running:
-        end(state, task, now, ENDED_BY_USER)
+        end(state, task, now, failure)
 
 
 def _placed(state: State, job: Job) -> tuple[list[Task], list[Task]]:

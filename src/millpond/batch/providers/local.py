@@ -74,11 +74,8 @@ class LocalProvider:
         self._addresses: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_restored = False
-
-    async def start(self) -> None:
-        """Find the nodes of earlier processes, and get ready to launch more; :meth:`request` does it where need be."""
-        self._restore()
-        await self._launcher.start()
+        if settings.isolation == "process":
+            log.warning("nodes run as plain processes, as asked for: their tasks can do what this process may do")
 
     async def isolation(self) -> Literal["sandbox", "process"]:
         """How nodes are kept apart from the machine; found out by trying, where the settings leave it open."""
