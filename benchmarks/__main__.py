@@ -33,6 +33,7 @@ def main() -> int:
     directory = Path(tempfile.gettempdir())
     facts = machine_facts(directory)
     console = Console()
+    console.width = max(console.width, 120)  # in a file, too
     console.print(", ".join(f"{name}: {value}" for name, value in facts.items()), highlight=False)
     results = []
     with console.status("") as status:

@@ -143,10 +143,9 @@ def simulated_service(data: Path) -> Iterator[Mapping[str, str]]:
                 "BATCH_ACCOUNT_URL": f"http://127.0.0.1:{listener.getsockname()[1]}",
             }
         finally:
-            service.terminate()
-            service.wait()
-            agents.terminate()
-            agents.wait()
+            for process in (agents, service):
+                process.terminate()
+                process.wait()
 
 
 if __name__ == "__main__":

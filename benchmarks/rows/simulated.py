@@ -52,7 +52,8 @@ def _contenders(stack: ExitStack, directory: Path, *counts: int) -> Mapping[str,
     def run_all() -> dict[str, float]:
         run = partial(_run_job, client, credentials)
         rates = {_FIGURE.format(count): count / run(f"job-{next(jobs)}", count) for count in counts}
-        return rates | {_FLATNESS: min(rates.values()) / max(rates.values())}
+        flatness = {_FLATNESS: min(rates.values()) / max(rates.values())} if len(rates) > 1 else {}
+        return rates | flatness
 
     return {OURS: run_all}
 
