@@ -32,16 +32,22 @@ def true(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     each core; with fewer runs, since it is slow. The loop of posix_spawn has no scheduler, no records and no sync.
     Starting servers, workers and nodes is not timed.
     """
-    _, client = stack.enter_context(millpond(directory))
-    client.add_pool("pool", 1, task_slots=_CORES)
-    client.wait_until_idle("pool", 1)
-    jobs = iter(range(1 << 30))
     return {
-        OURS: lambda: {"tasks/s": _TRUE_COUNT / _run_tasks(client, f"job-{next(jobs)}", _TRUE_COUNT)},
+        OURS: _tasks_on_one_node(stack, directory / "sandbox"),
+        f"{OURS} without a sandbox": _tasks_on_one_node(stack, directory / "process", "--isolation", "process"),
         "posix_spawn loop": lambda: _peer(spawn.run_true, _TRUE_COUNT),
         "HyperQueue": lambda: _peer(hyperqueue.run_true, _TRUE_COUNT),
         "GNU parallel": lambda: _peer(parallel.run_true, _TRUE_COUNT // 4),
     }
+
+
+def _tasks_on_one_node(stack: ExitStack, directory: Path, *options: str) -> Contender:
+    directory.mkdir()
+    _, client = stack.enter_context(millpond(directory, *options))
+    client.add_pool("pool", 1, task_slots=_CORES)
+    client.wait_until_idle("pool", 1)
+    jobs = iter(range(1 << 30))
+    return lambda: {"tasks/s": _TRUE_COUNT / _run_tasks(client, f"job-{next(jobs)}", _TRUE_COUNT)}
 
 
 def _run_tasks(client: BatchClient, job: str, count: int) -> float:
