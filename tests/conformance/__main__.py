@@ -18,12 +18,18 @@ _PAGE = """\
 # Conformance of the Blob service
 
 The tests in the source distribution of `azure-storage-blob` {library}, run live and unmodified against Millpond and
-against Azurite {azurite}. Written by `make conformance-blob`.
+against Azurite {azurite}. `make conformance-blob` writes this page. One file, one service, some tests:
 
-Counted are the tests that send something to the service; the other {left_out} (of parsers, streams and URLs, or
-skipped by their authors) are not. Azurite speaks https here, because it takes tokens over nothing else. Many tests
-need more than an account of this kind has anywhere but in Azure (other services, a resource manager, replication), and
-fail on both sides.
+```
+.venv/bin/python -m tests.conformance container --service millpond -k lease
+```
+
+Each file runs against a new service. Counted are the tests that connect to it; the other {left_out} (of parsers,
+streams and URLs, or skipped by their authors) are not. The test support that the tests import is not published:
+`tests/conformance/shim` stands in for it. Clients wait a second at most before they try again. Azurite runs over https
+with `--oauth basic`, without which it takes no tokens, and otherwise as it comes; where a service takes no tokens, tests
+that ask for one get the account's key. Some tests need what only Azure has (a file service, replication between
+accounts, files that the distribution leaves out) and fail on both sides.
 
 {table}
 ## Passed by Azurite alone
