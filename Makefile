@@ -22,7 +22,7 @@ test: $(VENV)/.dev ## Run the tests (minutes)
 test-slow: $(VENV)/.dev ## Run the heavier suites
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m slow
 
-conformance-blob: $(VENV)/.dev ## Run the Blob client's own tests here and on Azurite (needs npm; much of an hour)
+conformance-blob: $(VENV)/.dev ## Run the Blob client's own tests here and on Azurite (needs npm; 15 minutes)
 	$(BIN)/python -m tests.conformance --page docs/reference/blob-conformance.md
 
 bench: $(VENV)/.dev ## Measure, print a table and store a JSON line in benchmarks/results/

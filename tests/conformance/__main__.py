@@ -27,9 +27,9 @@ against Azurite {azurite}. `make conformance-blob` writes this page. One file, o
 Each file runs against a new service. Counted are the tests that connect to it; the other {left_out} (of parsers,
 streams and URLs, or skipped by their authors) are not. The test support that the tests import is not published:
 `tests/conformance/shim` stands in for it. Clients wait a second at most before they try again. Azurite runs over https
-with `--oauth basic`, without which it takes no tokens, and otherwise as it comes; where a service takes no tokens, tests
-that ask for one get the account's key. Some tests need what only Azure has (a file service, replication between
-accounts, files that the distribution leaves out) and fail on both sides.
+with `--oauth basic`, without which it takes no tokens, and with `--skipApiVersionCheck`. Where a service takes no
+tokens, tests that ask for one get the account's key. Some tests need what only Azure has (a file service, replication
+between accounts) or files that the distribution leaves out, and fail on both sides.
 
 {table}
 ## Passed by Azurite alone
