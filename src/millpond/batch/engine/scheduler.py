@@ -10,8 +10,8 @@ is never placed and never in the way.
 **Placing ahead.** When no node has room, short tasks are sent to a node before its slots are free, so that the next
 one starts there without a round trip through the service and its commit. How many, follows from the job's recent run
 times: :data:`AHEAD_HORIZON` of work for each slot, which is several such round trips, but at most
-:data:`AHEAD_LIMIT` tasks for each node, which bounds what its death returns: however many slots a node has, it starts
-about a thousand processes a second, so that many keep it busy for the horizon. Jobs whose tasks run for longer than the
+:data:`AHEAD_LIMIT` tasks for each node, which bounds what its death returns and how much is dealt out when the
+service, not the nodes, is what tasks wait for. Jobs whose tasks run for longer than the
 horizon, or of which nothing is known yet, are not placed ahead. Only the job that is first in order is, so nothing
 overtakes a task of higher priority; a job of higher priority that comes later waits for the horizon at most.
 If a task that was taken for short runs on, what waits behind it is recalled (:func:`recall_overdue`).
