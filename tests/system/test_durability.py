@@ -29,10 +29,20 @@ pytestmark = pytest.mark.timeout(240)
 _PATIENCE_S = 90.0
 
 
+#: The clients of the test that runs.
+_clients = contextlib.ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def clients_closed() -> Iterator[None]:
+    with _clients:
+        yield
+
+
 def _client(server: Server) -> BatchClient:
     names = server.credentials
     credential = AzureNamedKeyCredential(names["BATCH_ACCOUNT_NAME"], names["BATCH_ACCOUNT_KEY"])
-    return BatchClient(names["BATCH_ACCOUNT_URL"], credential)
+    return _clients.enter_context(BatchClient(names["BATCH_ACCOUNT_URL"], credential))
 
 
 def _until(is_so: Callable[[], Any]) -> Any:

@@ -48,10 +48,10 @@ class Container:
     def __init__(self, server: Server, name: str) -> None:
         values = server.credentials
         self._account, self._key = values["STORAGE_ACCOUNT_NAME"], values["STORAGE_ACCOUNT_KEY"]
-        service = BlobServiceClient(
+        self.service = BlobServiceClient(
             server.blob_url, credential={"account_name": self._account, "account_key": self._key}
         )
-        self.client: ContainerClient = service.create_container(name)
+        self.client: ContainerClient = self.service.create_container(name)
 
     def url(self, permissions: str = "w", *, container: str | None = None) -> str:
         name = container or self.client.container_name
@@ -70,8 +70,10 @@ class Container:
 
 
 @pytest.fixture
-def container(server: Server, request: pytest.FixtureRequest) -> Container:
-    return Container(server, hashlib.sha256(request.node.name.encode()).hexdigest()[:40])
+def container(server: Server, request: pytest.FixtureRequest) -> Iterator[Container]:
+    container = Container(server, hashlib.sha256(request.node.name.encode()).hexdigest()[:40])
+    with container.service:
+        yield container
 
 
 def output(
