@@ -35,31 +35,7 @@ if TYPE_CHECKING:
 async def job_add(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.JobAdd)
     refuse_unbuilt(request)
-    retries, wall_clock = _constraints(request)
-    pool_id = _pool_id(request.pool_info)
-    job: Job = await service.runtime.submit(
-        JobAddRequested(
-            job=Job(
-                key=entity_key(call.account, request.id),
-                account=call.account,
-                id=request.id,
-                state_transition_time=call.now,
-                creation_time=call.now,
-                last_modified=call.now,
-                start_time=call.now,
-                pool=entity_key(call.account, pool_id),
-                pool_id=pool_id,
-                priority=request.priority or 0,
-                max_parallel_tasks=request.max_parallel_tasks or -1,
-                max_task_retry_count=retries,
-                max_wall_clock_time=wall_clock,
-                on_all_tasks_complete=request.on_all_tasks_complete or OnAllTasksComplete.NO_ACTION,
-                on_task_failure=request.on_task_failure or OnTaskFailure.NO_ACTION,
-                uses_task_dependencies=request.uses_task_dependencies or False,
-                document=msgspec.to_builtins(request),
-            )
-        )
-    )
+    job: Job = await service.runtime.submit(JobAddRequested(job=new_job(call, request, request.id)))
     url = job_url(call, job.id)
     return created(url, job.last_modified, f"{call.base_url}/jobs/job-1")
 
@@ -173,6 +149,31 @@ async def job_enable(service: BatchService, call: Call) -> Answer:
 
 
 # --- what handlers share -----------------------------------------------------------------------------------------
+
+
+def new_job(call: Call, specification: wire.JobSpecification, job_id: str) -> Job:
+    """The job that a client specified; the engine fills in what it decides on."""
+    retries, wall_clock = _constraints(specification)
+    pool_id = _pool_id(specification.pool_info)
+    return Job(
+        key=entity_key(call.account, job_id),
+        account=call.account,
+        id=job_id,
+        state_transition_time=call.now,
+        creation_time=call.now,
+        last_modified=call.now,
+        start_time=call.now,
+        pool=entity_key(call.account, pool_id),
+        pool_id=pool_id,
+        priority=specification.priority or 0,
+        max_parallel_tasks=specification.max_parallel_tasks or -1,
+        max_task_retry_count=retries,
+        max_wall_clock_time=wall_clock,
+        on_all_tasks_complete=specification.on_all_tasks_complete or OnAllTasksComplete.NO_ACTION,
+        on_task_failure=specification.on_task_failure or OnTaskFailure.NO_ACTION,
+        uses_task_dependencies=specification.uses_task_dependencies or False,
+        document=msgspec.to_builtins(specification),
+    )
 
 
 def job_key(call: Call) -> str:

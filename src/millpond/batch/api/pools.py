@@ -38,30 +38,7 @@ _RESIZE_TIMEOUT = 15 * MINUTE
 async def pool_add(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.PoolAdd)
     refuse_unbuilt(request)
-    _check_task_slots(service, request.vm_size, request.task_slots_per_node)
-    policy = request.task_scheduling_policy
-    start_task = request.start_task
-    pool: Pool = await service.runtime.submit(
-        PoolAddRequested(
-            pool=Pool(
-                key=entity_key(call.account, request.id),
-                account=call.account,
-                id=request.id,
-                state_transition_time=call.now,
-                allocation_state_transition_time=call.now,
-                creation_time=call.now,
-                last_modified=call.now,
-                vm_size=request.vm_size.lower(),
-                task_slots_per_node=request.task_slots_per_node or 1,
-                fill_type=FillType.SPREAD if policy is UNSET else policy.node_fill_type,
-                target_dedicated_nodes=request.target_dedicated_nodes or 0,
-                target_low_priority_nodes=request.target_low_priority_nodes or 0,
-                resize_timeout=_micros(request.resize_timeout) or _RESIZE_TIMEOUT,
-                start_task_wait_for_success=None if start_task is UNSET else start_task.wait_for_success is not False,
-                document=msgspec.to_builtins(request),
-            )
-        )
-    )
+    pool: Pool = await service.runtime.submit(PoolAddRequested(pool=new_pool(service, call, request, request.id)))
     url = pool_url(call, pool.id)
     return created(url, pool.last_modified, url)
 
@@ -193,6 +170,30 @@ async def pool_remove_nodes(service: BatchService, call: Call) -> Answer:
 
 
 # --- what handlers share -----------------------------------------------------------------------------------------
+
+
+def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecification, pool_id: str) -> Pool:
+    """The pool that a client specified, for itself or for a job; the engine fills in what it decides on."""
+    _check_task_slots(service, specification.vm_size, specification.task_slots_per_node)
+    policy = specification.task_scheduling_policy
+    start_task = specification.start_task
+    return Pool(
+        key=entity_key(call.account, pool_id),
+        account=call.account,
+        id=pool_id,
+        state_transition_time=call.now,
+        allocation_state_transition_time=call.now,
+        creation_time=call.now,
+        last_modified=call.now,
+        vm_size=specification.vm_size.lower(),
+        task_slots_per_node=specification.task_slots_per_node or 1,
+        fill_type=FillType.SPREAD if policy is UNSET else policy.node_fill_type,
+        target_dedicated_nodes=specification.target_dedicated_nodes or 0,
+        target_low_priority_nodes=specification.target_low_priority_nodes or 0,
+        resize_timeout=_micros(specification.resize_timeout) or _RESIZE_TIMEOUT,
+        start_task_wait_for_success=None if start_task is UNSET else start_task.wait_for_success is not False,
+        document=msgspec.to_builtins(specification),
+    )
 
 
 def find_pool(service: BatchService, call: Call) -> Pool:

@@ -50,12 +50,16 @@ def require_job(state: State, key: str) -> Job:
 
 
 def on_job_add_requested(state: State, event: JobAddRequested, now: int) -> Job:
-    key = event.job.key
-    existing = state.find_job(key)
+    existing = state.find_job(event.job.key)
     if existing is not None:
         raise error("JobBeingDeleted" if existing.state is JobState.DELETING else "JobExists")
+    return add_job(state, event.job, now)
+
+
+def add_job(state: State, job: Job, now: int) -> Job:
+    """A job as it was specified, by a client or a job schedule, begins to be. There is none with its key."""
     job = replace(
-        event.job,
+        job,
         state=JobState.ACTIVE,
         state_transition_time=now,
         previous_state=None,
@@ -132,6 +136,11 @@ def on_job_delete_requested(state: State, event: JobDeleteRequested, now: int) -
     require_conditions(event.conditions, job.last_modified)
     if job.state is JobState.DELETING:
         raise error("JobBeingDeleted")
+    begin_deletion(state, job, now)
+
+
+def begin_deletion(state: State, job: Job, now: int) -> None:
+    """The job begins to go, with its tasks and their files."""
     nodes = list(state.archive.holding_files(job.key))
     job = _moved(job, JobTrigger.DELETE, now)
     state.save_job(job)

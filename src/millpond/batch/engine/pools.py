@@ -55,11 +55,16 @@ _DISPENSABLE = (
 
 
 def on_pool_add_requested(state: State, event: PoolAddRequested, now: int) -> Pool:
-    existing = state.pools.get(event.pool.key)
+    return add_pool(state, event.pool, now)
+
+
+def add_pool(state: State, pool: Pool, now: int) -> Pool:
+    """A pool as it was specified begins to be. Where it is refused, nothing has changed."""
+    existing = state.pools.get(pool.key)
     if existing is not None:
         raise error("PoolBeingDeleted" if existing.state is PoolState.DELETING else "PoolExists")
     pool = replace(
-        event.pool,
+        pool,
         state=PoolState.ACTIVE,
         state_transition_time=now,
         allocation_state=AllocationState.STEADY,
@@ -100,7 +105,11 @@ def on_pool_patch_requested(state: State, event: PoolPatchRequested, now: int) -
 
 
 def on_pool_delete_requested(state: State, event: PoolDeleteRequested, now: int) -> None:
-    pool = _require_active(state, event.pool, event.conditions)
+    delete_pool(state, _require_active(state, event.pool, event.conditions), now)
+
+
+def delete_pool(state: State, pool: Pool, now: int) -> None:
+    """An active pool begins to go, with its nodes."""
     pool = replace(
         pool,
         state=move(POOL, pool, pool.state, PoolTrigger.DELETE),
