@@ -29,6 +29,7 @@ from millpond.batch.engine.messages import (
 from millpond.batch.engine.state import State
 from millpond.batch.model.job import Job
 from millpond.batch.model.pool import FillType, Pool
+from millpond.batch.model.schedule import JobSchedule
 from millpond.batch.model.task import Task, TaskResult
 from millpond.common.clock import MINUTE, SECOND
 from millpond.common.durations import UNLIMITED
@@ -44,6 +45,12 @@ class ListArchive:
 
     def job(self, job: str) -> Job | None:
         return None
+
+    def schedule(self, schedule: str) -> JobSchedule | None:
+        return None
+
+    def jobs_of(self, schedule: str, limit: int) -> list[Job]:
+        return []
 
     def task(self, job: str, task: str) -> Task | None:
         return None

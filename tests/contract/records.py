@@ -8,6 +8,7 @@ from millpond.batch.model.changes import Changes
 from millpond.batch.model.job import Job
 from millpond.batch.model.keys import entity_key, node_key, task_key
 from millpond.batch.model.pool import Node, Pool
+from millpond.batch.model.schedule import JobSchedule, Timetable
 from millpond.batch.model.task import Task
 from millpond.common.durations import UNLIMITED
 
@@ -55,6 +56,21 @@ def job(job_id: str = "Job", **fields: Any) -> Job:
     }
     values = {**defaults, **fields}
     return Job(key=entity_key(values["account"], job_id), id=job_id, **values)
+
+
+def schedule(schedule_id: str = "Schedule", **fields: Any) -> JobSchedule:
+    defaults = {
+        "account": ACCOUNT,
+        "state_transition_time": NOW,
+        "creation_time": NOW,
+        "last_modified": NOW,
+        "timetable": Timetable(),
+        "anchor": NOW,
+        "template": job(""),
+        "document": {"displayName": schedule_id},
+    }
+    values = {**defaults, **fields}
+    return JobSchedule(key=entity_key(values["account"], schedule_id), id=schedule_id, **values)
 
 
 def task(seq: int, task_id: str | None = None, job_id: str = "Job", **fields: Any) -> Task:

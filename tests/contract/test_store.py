@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import URL
-from tests.contract.records import ACCOUNT, NOW, added, changed, document_of, job, node, pool, task
+from tests.contract.records import ACCOUNT, NOW, added, changed, document_of, job, node, pool, schedule, task
 
 from millpond.batch.model.changes import Changes, FileDeletion
 from millpond.batch.model.job import Counts, Job, JobState
 from millpond.batch.model.keys import entity_key, node_key
 from millpond.batch.model.pool import Node, NodeState, Pool, StartTaskInfo, StartTaskState
+from millpond.batch.model.schedule import JobSchedule, JobScheduleState, Timetable
 from millpond.batch.model.task import Task, TaskResult, TaskState
 from millpond.batch.store.base import (
     FILTERABLE,
@@ -41,6 +42,7 @@ from millpond.batch.store.sql import open_store
 from millpond.common.durations import UNLIMITED
 
 JOB = entity_key(ACCOUNT, "Job")
+SCHEDULE = entity_key(ACCOUNT, "Schedule")
 POOL = entity_key(ACCOUNT, "Pool")
 NODE = node_key(POOL, "Node")
 
@@ -128,6 +130,27 @@ def test_job_is_read_as_it_was_written(store: Store, record: Job) -> None:
     assert store.reader.jobs(ACCOUNT, Query(10)).items == [record]
 
 
+@SLOW
+@given(record=_anything(JobSchedule, key=SCHEDULE, account=ACCOUNT))
+def test_job_schedule_is_read_as_it_was_written(store: Store, record: JobSchedule) -> None:
+    store.write(Changes(schedules={SCHEDULE: record}))
+    assert store.reader.schedule(SCHEDULE) == store.writer.schedule(SCHEDULE) == record
+    assert store.reader.schedules(ACCOUNT, Query(10)).items == [record]
+
+
+def test_jobs_of_a_schedule_are_found_in_the_order_of_their_making(store: Store) -> None:
+    made = [job(f"Schedule:job-{number}", schedule=SCHEDULE) for number in range(1, 12)]
+    others = [job(), job("Other:job-1", schedule=entity_key(ACCOUNT, "Other"))]
+    store.write(Changes(jobs={each.key: each for each in others}), *(Changes(jobs={each.key: each}) for each in made))
+    assert store.writer.jobs_of(SCHEDULE, 3) == made[:3]
+    pages = _ids(lambda query: store.reader.jobs_of(SCHEDULE, query), 4)
+    assert [name for page in pages for name in page] == [each.id for each in made]
+    ten = Compare("id", "eq", "schedule:JOB-10")
+    assert store.reader.jobs_of(SCHEDULE, Query(10, ten)).items == [made[9]]
+    store.write(Changes(jobs={each.key: None for each in made}))
+    assert store.writer.jobs_of(SCHEDULE, 3) == store.reader.jobs_of(SCHEDULE, Query(10)).items == []
+
+
 _TASKS = _anything(Task, job=JOB, key="task-1", id="Task-1", seq=1, max_wall_clock_time=UNLIMITED)
 
 
@@ -148,6 +171,8 @@ def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.reader.pool(POOL) is None
     assert store.reader.node(NODE) is None
     assert store.reader.job(JOB) is None
+    assert store.reader.schedule(SCHEDULE) is None
+    assert store.reader.jobs_of(SCHEDULE, Query(10)) == Page([])
     assert store.reader.task(JOB, "task-1") is None
     assert store.reader.task_counts(JOB) is None
     assert store.reader.tasks(JOB, Query(10)) == Page([])
@@ -162,7 +187,9 @@ def test_what_is_not_there_is_none(store: Store) -> None:
 
 def test_removed_records_are_gone(store: Store) -> None:
     store.write(Changes(pools={POOL: pool()}, nodes={NODE: node()}, jobs={JOB: job()}))
-    store.write(Changes(pools={POOL: None}, nodes={NODE: None}, jobs={JOB: None}))
+    store.write(Changes(schedules={SCHEDULE: schedule()}))
+    store.write(Changes(pools={POOL: None}, nodes={NODE: None}, jobs={JOB: None}, schedules={SCHEDULE: None}))
+    assert store.reader.schedule(SCHEDULE) is None
     assert store.reader.pool(POOL) is None
     assert store.reader.node(NODE) is None
     assert store.reader.job(JOB) is None
@@ -268,10 +295,16 @@ def test_load_gives_the_working_set(store: Store) -> None:
             pools={POOL: pool()},
             nodes={NODE: node()},
             jobs={JOB: job(), done: job("Done", state=JobState.COMPLETED)},
+            schedules={
+                SCHEDULE: schedule(),
+                done: schedule("Done", state=JobScheduleState.COMPLETED),
+            },
         ),
         added(task(1), *placed, task(5, state=TaskState.COMPLETED, node=NODE)),
     )
-    assert store.writer.load() == Snapshot(pools=[pool()], nodes=[node()], jobs=[job()], placed=placed)
+    assert store.writer.load() == Snapshot(
+        pools=[pool()], nodes=[node()], jobs=[job()], schedules=[schedule()], placed=placed
+    )
 
 
 def test_nodes_that_may_hold_files_are_those_a_task_was_placed_on(store: Store) -> None:
@@ -524,6 +557,11 @@ def _some_records() -> dict[str, list[Any]]:
             job("AB-c", pool_id="ab", state=JobState.COMPLETED, previous_state=JobState.ACTIVE, end_time=NOW + 1),
             job("b_1", priority=-1, previous_state_transition_time=NOW),
         ],
+        "job_schedules": [
+            schedule("a", timetable=Timetable(do_not_run_until=NOW)),
+            schedule("AB-c", state=JobScheduleState.COMPLETED, end_time=NOW + 1),
+            schedule("b_1", timetable=Timetable(do_not_run_after=NOW), previous_state=JobScheduleState.DISABLED),
+        ],
         "tasks": [
             task(1, "a"),
             task(2, "AB-c", state=TaskState.RUNNING, node=NODE, node_id="ab", pool_id="A", start_time=NOW),
@@ -533,20 +571,22 @@ def _some_records() -> dict[str, list[Any]]:
     }
 
 
-@pytest.mark.parametrize("kind", ["pools", "nodes", "jobs", "tasks"])
+@pytest.mark.parametrize("kind", ["pools", "nodes", "jobs", "job_schedules", "tasks"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_filters_mean_what_they_say(store: Store, kind: str, data: st.DataObject) -> None:
     records = _some_records()
     if not store.reader.pools(ACCOUNT, Query(1)).items:
-        keyed = {name: {each.key: each for each in records[name]} for name in ("pools", "nodes", "jobs")}
+        keyed = {name: {each.key: each for each in records[name]} for name in records}
         jobs = {**keyed["jobs"], JOB: replace(job(), account="bob")}
-        store.write(Changes(pools=keyed["pools"], nodes=keyed["nodes"], jobs=jobs), added(*records["tasks"]))
+        changes = Changes(keyed["pools"], keyed["nodes"], jobs, keyed["job_schedules"])
+        store.write(changes, added(*records["tasks"]))
     what = data.draw(_filters(kind))
     fetches: dict[str, Callable[[Query], Page[Any]]] = {
         "pools": lambda query: store.reader.pools(ACCOUNT, query),
         "nodes": lambda query: store.reader.nodes(POOL, query),
         "jobs": lambda query: store.reader.jobs(ACCOUNT, query),
+        "job_schedules": lambda query: store.reader.schedules(ACCOUNT, query),
         "tasks": lambda query: store.reader.tasks(JOB, query),
     }
     expected = [each.id for each in records[kind] if _holds(what, _values(kind, each))]

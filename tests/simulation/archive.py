@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from millpond.batch.model.changes import Changes, FileDeletion
-from millpond.batch.model.job import Job
+from millpond.batch.model.job import Job, JobState
 from millpond.batch.model.pool import Node, Pool
+from millpond.batch.model.schedule import JobSchedule, JobScheduleState
 from millpond.batch.model.task import Task, TaskState
 
 _MISSING = object()
@@ -20,6 +21,7 @@ class DictArchive:
         self.pools: dict[str, Pool] = {}
         self.nodes: dict[str, Node] = {}
         self.jobs: dict[str, Job] = {}
+        self.schedules: dict[str, JobSchedule] = {}
         self.tasks: dict[str, dict[str, Task]] = {}
         self.documents: dict[tuple[str, str], bytes] = {}
         self.file_deletions: list[FileDeletion] = []
@@ -38,6 +40,8 @@ class DictArchive:
             self._put(self.nodes, key, node)
         for key, job in changes.jobs.items():
             self._put(self.jobs, key, job)
+        for key, schedule in changes.schedules.items():
+            self._put(self.schedules, key, schedule)
         for (job_key, task_key), task in changes.tasks.items():
             self._put(self.tasks.setdefault(job_key, {}), task_key, task)
             if task is None:
@@ -77,6 +81,14 @@ class DictArchive:
         self._before_read()
         return self.jobs.get(job)
 
+    def schedule(self, schedule: str) -> JobSchedule | None:
+        self._before_read()
+        return self.schedules.get(schedule)
+
+    def jobs_of(self, schedule: str, limit: int) -> list[Job]:
+        self._before_read()
+        return [job for job in self.jobs.values() if job.schedule == schedule][:limit]
+
     def task(self, job: str, task: str) -> Task | None:
         self._before_read()
         return self.tasks.get(job, {}).get(task)
@@ -102,6 +114,12 @@ class DictArchive:
     def all_waiting(self, job: str, after_seq: int = -1) -> list[Task]:
         waiting = [t for t in self.tasks.get(job, {}).values() if t.is_waiting and t.seq > after_seq]
         return sorted(waiting, key=lambda task: task.seq)
+
+    def unfinished_jobs(self) -> list[Job]:
+        return [job for job in self.jobs.values() if job.state is not JobState.COMPLETED]
+
+    def unfinished_schedules(self) -> list[JobSchedule]:
+        return [one for one in self.schedules.values() if one.state is not JobScheduleState.COMPLETED]
 
     def placed(self) -> list[Task]:
         tasks = (task for tasks in self.tasks.values() for task in tasks.values())

@@ -205,9 +205,14 @@ class World:
         self.state = state
         self.archive.flush = self._flush
         nodes = list(self.archive.nodes.values())
-        jobs = [job for job in self.archive.jobs.values() if not job.state.startswith("completed")]
         effects = machine.restore(
-            state, list(self.archive.pools.values()), nodes, jobs, self.archive.placed(), self.now
+            state,
+            list(self.archive.pools.values()),
+            nodes,
+            self.archive.unfinished_jobs(),
+            self.archive.unfinished_schedules(),
+            self.archive.placed(),
+            self.now,
         )
         effects += machine.settle(state, self.now)
         check(state)

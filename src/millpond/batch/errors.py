@@ -93,6 +93,17 @@ _ERRORS: dict[str, tuple[int, str]] = {
     "JobNotActive": (409, "The specified job is not in active state."),
     "JobNotDisabled": (409, "The specified job is not disabled."),
     "JobNotFound": (404, "The specified job does not exist."),
+    "JobScheduleBeingDeleted": (
+        409,
+        "The specified job schedule has been marked for deletion and is being garbage collected.",
+    ),
+    "JobScheduleBeingTerminated": (409, "The specified job schedule is being terminated."),
+    "JobScheduleCompleted": (409, "The specified job schedule is in a completed state."),
+    "JobScheduleDisabled": (409, "The specified job schedule is disabled."),
+    "JobScheduleExists": (409, "The specified job schedule already exists."),
+    "JobScheduleNotFound": (404, "The specified job schedule does not exist."),
+    "JobScheduleWithSameIdExists": (409, "A job schedule with the same id as the specified job exists."),
+    "JobWithSameIdExists": (409, "A job with the same id as the specified job schedule exists."),
     "TaskCompleted": (409, "The specified task is already in completed state."),
     "TaskDependenciesNotSpecifiedOnJob": (
         400,

@@ -41,6 +41,7 @@ from .engine.state import State
 from .errors import error
 from .model.job import Job
 from .model.pool import Node, Pool
+from .model.schedule import JobSchedule
 from .model.task import Task
 from .store.base import Chore, StoredTask, Writer
 
@@ -167,6 +168,14 @@ class _Archive:
     def job(self, job: str) -> Job | None:
         self._flush()
         return self._writer.job(job)
+
+    def schedule(self, schedule: str) -> JobSchedule | None:
+        self._flush()
+        return self._writer.schedule(schedule)
+
+    def jobs_of(self, schedule: str, limit: int) -> list[Job]:
+        self._flush()
+        return self._writer.jobs_of(schedule, limit)
 
     def task(self, job: str, task: str) -> Task | None:
         self._flush()
@@ -386,7 +395,9 @@ class _Worker:
         snapshot = self._writer.load()
         state = self._state = State(_Archive(self._writer, self._flush), ready_window=self._ready_window)
         now = self._clock.now()
-        effects = restore(state, snapshot.pools, snapshot.nodes, snapshot.jobs, snapshot.placed, now)
+        effects = restore(
+            state, snapshot.pools, snapshot.nodes, snapshot.jobs, snapshot.schedules, snapshot.placed, now
+        )
         effects += settle(state, now)
         self._hand_over((), self._commit(state, effects, snapshot.nodes))
         return state
@@ -406,7 +417,7 @@ class _Worker:
 
 def _describe(event: Event) -> str:
     """The event's kind and the keys of what it is about: nothing of what clients wrote."""
-    names = ("pool", "node", "job", "task", "boot", "attempt")
+    names = ("pool", "node", "job", "schedule", "task", "boot", "attempt")
     about = {name: getattr(event, name) for name in names if hasattr(event, name)}
     keys = {name: getattr(value, "key", value) for name, value in about.items()}
     return f"{type(event).__name__}({', '.join(f'{name}={key}' for name, key in keys.items())})"

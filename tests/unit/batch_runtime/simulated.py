@@ -22,6 +22,7 @@ from millpond.batch.engine.messages import JobAddRequested, NewTask, PoolAddRequ
 from millpond.batch.model.changes import Changes
 from millpond.batch.model.job import Job
 from millpond.batch.model.pool import Node, Pool
+from millpond.batch.model.schedule import JobSchedule
 from millpond.batch.model.task import Task
 from millpond.batch.providers.base import Capabilities, NodeRequest, NotGranted, Observation
 from millpond.batch.runtime import Runtime
@@ -187,6 +188,12 @@ class FailingStore:
 
     def job(self, job: str) -> Job | None:
         return self._writer.job(job)
+
+    def schedule(self, schedule: str) -> JobSchedule | None:
+        return self._writer.schedule(schedule)
+
+    def jobs_of(self, schedule: str, limit: int) -> list[Job]:
+        return self._writer.jobs_of(schedule, limit)
 
     def task(self, job: str, task: str) -> Task | None:
         return self._writer.task(job, task)

@@ -68,8 +68,8 @@ class Bench:
             machine.step(self.state, event, self.now)
         except ServiceError as refusal:
             changes = self.state.take_changes()
-            records = [changes.pools, changes.nodes, changes.jobs, changes.tasks, changes.file_deletions]
-            assert not any(records), f"{event} was refused and changed {records}"
+            records = [changes.pools, changes.nodes, changes.jobs, changes.schedules, changes.tasks]
+            assert not any((*records, changes.file_deletions)), f"{event} was refused and changed {records}"
             assert not self.state.take_effects()
             self._settle()
             return refusal.code
@@ -85,12 +85,12 @@ class Bench:
         """The service ends and begins anew from what is stored."""
         self.now += SECOND
         self.state = self._fresh_state()
-        jobs = [job for job in self.archive.jobs.values() if not job.state.startswith("completed")]
         self.effects = machine.restore(
             self.state,
             list(self.archive.pools.values()),
             list(self.archive.nodes.values()),
-            jobs,
+            self.archive.unfinished_jobs(),
+            self.archive.unfinished_schedules(),
             self.archive.placed(),
             self.now,
         )

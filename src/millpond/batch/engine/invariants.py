@@ -7,6 +7,7 @@ from collections import Counter
 
 from ..model.job import JobState
 from ..model.pool import AllocationState, NodeState
+from ..model.schedule import JobSchedule, JobScheduleState
 from ..model.task import Task, TaskState
 from .placement import has_place
 from .slots import JobWork, NodeSlots, PoolSlots
@@ -26,8 +27,11 @@ def check(state: State) -> None:
         _check_job(state, key, work, by_job.get(key, []), waiting.get(key, []))
     for key, pool in state.pool_slots.items():
         _check_pool(state, key, pool)
+    for key, schedule in state.schedules.items():
+        _check_schedule(state, key, schedule)
     _require(state.waiting == sum(map(len, waiting.values())), "the count of waiting tasks in memory is wrong")
-    _require(not (state.stirred_jobs or state.stirred_nodes or state.stirred_pools), "something is not settled")
+    stirred = state.stirred_jobs or state.stirred_schedules or state.stirred_nodes or state.stirred_pools
+    _require(not stirred, "something is not settled")
     _require(set(state.node_slots) == set(state.nodes), "nodes and their slots differ")
     _require(set(state.job_work) == set(state.jobs), "jobs and their work differ")
     for task, node in state.dying.items():
@@ -109,6 +113,19 @@ def _check_job(state: State, key: str, work: JobWork, placed: list[Task], waitin
     _require(is_open or not waiting, f"job {key} cannot run tasks, and keeps some in memory")
     _require(not job.state.startswith("complet"), f"job {key} is completed and in memory")
     _require(work.limit < 0 or len(running) <= max(work.limit, 0) or work.is_full, f"job {key} exceeds its parallelism")
+
+
+def _check_schedule(state: State, key: str, schedule: JobSchedule) -> None:
+    jobs = {job.key for job in state.jobs.values() if job.schedule == key}
+    _require(jobs == set(state.scheduled_jobs.get(key, ())), f"job schedule {key} has other jobs than it knows")
+    _require(schedule.state is not JobScheduleState.COMPLETED, f"job schedule {key} is completed and in memory")
+    if schedule.state is JobScheduleState.DELETING:
+        _require(all(state.jobs[job].state is JobState.DELETING for job in jobs), f"job schedule {key} keeps jobs")
+        return
+    _require(len(jobs) <= 1, f"job schedule {key} has several jobs that have not ended: {jobs}")
+    waits = schedule.state is JobScheduleState.ACTIVE and not jobs
+    _require(not waits or key in state.alarms, f"job schedule {key} has no job, and nothing will wake it")
+    _require(schedule.state is not JobScheduleState.TERMINATING or bool(jobs), f"job schedule {key} does not end")
 
 
 def _check_pool(state: State, key: str, pool: PoolSlots) -> None:

@@ -11,8 +11,9 @@ from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
 from ..errors import error
-from ..model.job import Counts, DisableTasks, Job, JobState, OnAllTasksComplete
+from ..model.job import AutoPool, Counts, DisableTasks, Job, JobState, OnAllTasksComplete, PoolLifetime
 from ..model.task import Failure, Task, TaskState, Withdrawal
+from .auto_pools import provide_pool, release_pool_of_job
 from .messages import (
     JobAddRequested,
     JobChangeRequested,
@@ -53,6 +54,8 @@ def on_job_add_requested(state: State, event: JobAddRequested, now: int) -> Job:
     existing = state.find_job(event.job.key)
     if existing is not None:
         raise error("JobBeingDeleted" if existing.state is JobState.DELETING else "JobExists")
+    if state.find_schedule(event.job.key) is not None:
+        raise error("JobScheduleWithSameIdExists")
     return add_job(state, event.job, now)
 
 
@@ -69,13 +72,19 @@ def add_job(state: State, job: Job, now: int) -> Job:
         start_time=now,
         end_time=None,
         terminate_reason=None,
+        scheduling_error=None,
         disable_tasks=None,
         task_counts=Counts(),
         slot_counts=Counts(),
         tasks_added=0,
     )
+    job = provide_pool(state, job, now)
     state.save_job(job)
-    arm_timers(state, job, now)
+    if job.scheduling_error is not None:
+        job = _moved(job, JobTrigger.TERMINATE, now)
+        state.save_job(job)
+    else:
+        arm_timers(state, job, now)
     return job
 
 
@@ -109,6 +118,10 @@ def on_job_change_requested(state: State, event: JobChangeRequested, now: int) -
         if job.state is not JobState.DISABLED:
             raise error("JobNotDisabled")
         changed["pool"], changed["pool_id"] = event.pool
+        changed["auto_pool"] = None
+        release_pool_of_job(state, job, now)
+    if event.keep_pool is not UNSET:
+        changed["auto_pool"] = _kept(job, event.keep_pool)
     job = replace(
         job,
         **changed,
@@ -118,6 +131,20 @@ def on_job_change_requested(state: State, event: JobChangeRequested, now: int) -
     state.save_job(job)
     arm_timers(state, job, now)
     return job
+
+
+def _kept(job: Job, keep_alive: bool) -> AutoPool:
+    """The job's own pool, which stays after the job or does not."""
+    auto = job.auto_pool
+    if auto is not None and auto.keep_alive is keep_alive:
+        return auto
+    if auto is None or auto.lifetime is not PoolLifetime.JOB:
+        raise error(
+            "InvalidPropertyValue",
+            ("PropertyName", "poolInfo.autoPoolSpecification"),
+            ("Reason", "Only keepAlive can be changed, and only of a pool with the lifetime of its job."),
+        )
+    return replace(auto, keep_alive=keep_alive)
 
 
 def _check_on_all_tasks_complete(job: Job, wanted: OnAllTasksComplete) -> None:
@@ -153,6 +180,7 @@ def begin_deletion(state: State, job: Job, now: int) -> None:
 def on_job_purged(state: State, event: JobPurged, now: int) -> None:
     job = state.jobs.get(event.job)
     if job is not None and job.state is JobState.DELETING:
+        release_pool_of_job(state, job, now)
         state.remove_job(event.job)
 
 
@@ -229,10 +257,16 @@ def settle_job(state: State, key: str, now: int) -> None:
         state.save_job(_moved(job, JobTrigger.SETTLE, now, disable_tasks=None))
     elif job.state is JobState.TERMINATING and not has_placed:
         state.save_job(_moved(job, JobTrigger.SETTLE, now, end_time=now))
+        release_pool_of_job(state, job, now)
     elif job.state is JobState.COMPLETED:
         state.forget_job(key)
     elif job.state is JobState.ACTIVE and _is_over(job, now):
         begin_termination(state, job, "AllTasksComplete", now)
+
+
+def is_ending(job: Job) -> bool:
+    """Whether the job has ended, or is on its way."""
+    return job.state in _ENDING
 
 
 def _is_over(job: Job, now: int) -> bool:

@@ -13,11 +13,13 @@ from typing import Any
 
 from ..model.job import Job
 from ..model.pool import Node, Pool
+from ..model.schedule import JobSchedule
 from ..model.task import Task
 from . import jobs as job_rules
 from . import messages, scheduler
 from . import nodes as node_rules
 from . import pools as pool_rules
+from . import schedules as schedule_rules
 from . import tasks as task_rules
 from .messages import Effect, Event
 from .state import State
@@ -48,6 +50,13 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.JobEnableRequested: job_rules.on_job_enable_requested,
     messages.JobTimedOut: job_rules.on_job_timed_out,
     messages.JobPurged: job_rules.on_job_purged,
+    messages.JobScheduleAddRequested: schedule_rules.on_job_schedule_add_requested,
+    messages.JobScheduleChangeRequested: schedule_rules.on_job_schedule_change_requested,
+    messages.JobScheduleDeleteRequested: schedule_rules.on_job_schedule_delete_requested,
+    messages.JobScheduleTerminateRequested: schedule_rules.on_job_schedule_terminate_requested,
+    messages.JobScheduleDisableRequested: schedule_rules.on_job_schedule_disable_requested,
+    messages.JobScheduleEnableRequested: schedule_rules.on_job_schedule_enable_requested,
+    messages.JobScheduleDue: schedule_rules.on_job_schedule_due,
     messages.TasksAddRequested: task_rules.on_tasks_add_requested,
     messages.TaskChangeRequested: task_rules.on_task_change_requested,
     messages.TaskTerminateRequested: task_rules.on_task_terminate_requested,
@@ -71,9 +80,11 @@ def step(state: State, event: Event, now: int) -> tuple[Any, list[Effect]]:
 
 def settle(state: State, now: int) -> list[Effect]:
     """Place tasks, and make all moves that follow from the surroundings, until nothing moves any more."""
-    while state.stirred_jobs or state.stirred_pools or state.stirred_nodes:
+    while state.stirred_jobs or state.stirred_schedules or state.stirred_pools or state.stirred_nodes:
         for job in _take(state.stirred_jobs):
             job_rules.settle_job(state, job, now)
+        for schedule in _take(state.stirred_schedules):
+            schedule_rules.settle_schedule(state, schedule, now)
         for pool in _take(state.stirred_pools):
             if pool in state.pool_slots:
                 scheduler.schedule(state, state.pool_slots[pool], now)
@@ -94,6 +105,7 @@ def restore(  # noqa: PLR0917 - it takes a whole service
     pools: Iterable[Pool],
     nodes: Iterable[Node],
     jobs: Iterable[Job],
+    schedules: Iterable[JobSchedule],
     placed_tasks: Iterable[Task],
     now: int,
 ) -> list[Effect]:
@@ -110,6 +122,8 @@ def restore(  # noqa: PLR0917 - it takes a whole service
     for job in jobs:
         state.load_job(job)
         job_rules.order_again(state, job, now)
+    for schedule in schedules:
+        state.load_schedule(schedule)
     for task in sorted(placed_tasks, key=lambda placed: placed.attempt):
         state.load_placed(task)
     for slots in state.pool_slots.values():

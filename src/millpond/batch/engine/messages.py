@@ -16,6 +16,7 @@ from millpond.common.conditions import NO_CONDITIONS, Conditions
 
 from ..model.job import DisableTasks, Job, OnAllTasksComplete
 from ..model.pool import DeallocationOption, FillType, Node, NodeError, Pool, StartTaskInfo
+from ..model.schedule import JobSchedule, Timetable
 from ..model.task import Failure, Task, TaskResult
 
 # --- Events: requests of clients ---------------------------------------------------------------------------------
@@ -109,6 +110,8 @@ class JobChangeRequested(Event, frozen=True, kw_only=True):
     on_all_tasks_complete: OnAllTasksComplete | msgspec.UnsetType = msgspec.UNSET
     #: Key and id of another pool; may change only while the job is disabled.
     pool: tuple[str, str] | msgspec.UnsetType = msgspec.UNSET
+    #: Whether the pool that was made for the job stays after it.
+    keep_pool: bool | msgspec.UnsetType = msgspec.UNSET
     conditions: Conditions = NO_CONDITIONS
 
 
@@ -137,6 +140,49 @@ class JobEnableRequested(Event, frozen=True, kw_only=True):
     """Reply: the job."""
 
     job: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobScheduleAddRequested(Event, frozen=True, kw_only=True):
+    """Reply: the :class:`JobSchedule`. The engine fills in what it decides on."""
+
+    schedule: JobSchedule
+
+
+class JobScheduleChangeRequested(Event, frozen=True, kw_only=True):
+    """A patch or a replacement. Reply: the job schedule. ``UNSET`` fields and unnamed members stay as they are."""
+
+    schedule: str
+    document: dict[str, Any]
+    drop: Sequence[str] = ()
+    timetable: Timetable | msgspec.UnsetType = msgspec.UNSET
+    template: Job | msgspec.UnsetType = msgspec.UNSET
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobScheduleDeleteRequested(Event, frozen=True, kw_only=True):
+    schedule: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobScheduleTerminateRequested(Event, frozen=True, kw_only=True):
+    """Reply: the job schedule."""
+
+    schedule: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobScheduleDisableRequested(Event, frozen=True, kw_only=True):
+    """Reply: the job schedule."""
+
+    schedule: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class JobScheduleEnableRequested(Event, frozen=True, kw_only=True):
+    """Reply: the job schedule."""
+
+    schedule: str
     conditions: Conditions = NO_CONDITIONS
 
 
@@ -321,6 +367,12 @@ class JobTimedOut(Event, frozen=True, kw_only=True):
     job: str
 
 
+class JobScheduleDue(Event, frozen=True, kw_only=True):
+    """A job of the schedule may be due, or its time over."""
+
+    schedule: str
+
+
 class JobPurged(Event, frozen=True, kw_only=True):
     """The tasks of a job that is being deleted are gone from the store."""
 
@@ -395,4 +447,4 @@ class RaiseAt(Effect, frozen=True, kw_only=True):
     event: Event
 
 
-Reply = Pool | Node | Job | Task | None
+Reply = Pool | Node | Job | JobSchedule | Task | None

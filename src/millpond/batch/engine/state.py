@@ -1,7 +1,7 @@
 """The working set: frozen records, indexes over them, and what has changed since the store was last told.
 
-Pools, nodes and unfinished jobs are in memory; of the tasks, those that have a place on a node and a window of those
-that wait (:mod:`.waiting`). Everything else is read from the archive.
+Pools, nodes, and unfinished jobs and job schedules are in memory; of the tasks, those that have a place on a node and
+a window of those that wait (:mod:`.waiting`). Everything else is read from the archive.
 
 The archive may take the changes so far (:meth:`State.take_changes`) before it answers, so a handler reads from it
 before it changes anything, or at a moment when every record it has changed is as it should be.
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ..model.changes import Archive, Changes, FileDeletion
 from ..model.job import Job, JobState
 from ..model.pool import Node, Pool, SchedulingState
+from ..model.schedule import JobSchedule
 from ..model.task import Task, TaskResult, TaskState
 from .messages import Effect
 from .slots import JobOrder, JobWork, NodeSlots, PoolSlots, TaskKey
@@ -32,11 +33,16 @@ class State:
         self.pools: dict[str, Pool] = {}
         self.nodes: dict[str, Node] = {}
         self.jobs: dict[str, Job] = {}
+        self.schedules: dict[str, JobSchedule] = {}
         self.tasks: dict[TaskKey, Task] = {}
         #: The indexes: of every pool that exists or that a job names, every node, every job in memory.
         self.pool_slots: dict[str, PoolSlots] = {}
         self.node_slots: dict[str, NodeSlots] = {}
         self.job_work: dict[str, JobWork] = {}
+        #: Per job schedule: its jobs in memory, which are all that have not ended.
+        self.scheduled_jobs: dict[str, dict[str, None]] = {}
+        #: Per job schedule: the moment for which it is to be looked at again.
+        self.alarms: dict[str, int] = {}
         #: Attempts that are being ended though their tasks are over or gone, by task: on which node.
         self.dying: dict[TaskKey, NodeSlots] = {}
         #: Waiting tasks in memory.
@@ -45,6 +51,7 @@ class State:
         self.stirred_pools: dict[str, None] = {}
         self.stirred_nodes: dict[str, None] = {}
         self.stirred_jobs: dict[str, None] = {}
+        self.stirred_schedules: dict[str, None] = {}
         self._effects: list[Effect] = []
         self._changes = Changes()
 
@@ -166,6 +173,8 @@ class State:
         """Take in a job that is stored, or find its place anew."""
         self.jobs[job.key] = job
         self.stirred_jobs[job.key] = None
+        if job.schedule is not None:
+            self.scheduled_jobs.setdefault(job.schedule, {})[job.key] = None
         order: JobOrder = (-job.priority, job.creation_time, job.key)
         pool = self.slots_of(job.pool)
         work = self.job_work.get(job.key)
@@ -206,8 +215,13 @@ class State:
         self._close(work)
         work.pool.reindex(work, frozenset())
         self._detach(work)
-        del self.jobs[key]
+        schedule = self.jobs.pop(key).schedule
         self.stirred_jobs.pop(key, None)
+        if schedule is not None:
+            del self.scheduled_jobs[schedule][key]
+            if not self.scheduled_jobs[schedule]:
+                del self.scheduled_jobs[schedule]
+            self.stirred_schedules[schedule] = None
 
     def touch(self, work: JobWork) -> None:
         """Have the scheduler look at a job again."""
@@ -230,6 +244,30 @@ class State:
             self._drop_window(work)
             work.is_open = False
             self.touch(work)
+
+    # --- job schedules -----------------------------------------------------------------------------------------------
+
+    def find_schedule(self, key: str) -> JobSchedule | None:
+        """A job schedule, from the archive if need be."""
+        return self.schedules.get(key) or self.archive.schedule(key)
+
+    def save_schedule(self, schedule: JobSchedule) -> None:
+        self._changes.schedules[schedule.key] = schedule
+        self.load_schedule(schedule)
+
+    def load_schedule(self, schedule: JobSchedule) -> None:
+        """Take in a job schedule that is stored, or have it looked at anew."""
+        self.schedules[schedule.key] = schedule
+        self.stirred_schedules[schedule.key] = None
+
+    def forget_schedule(self, key: str) -> None:
+        """The job schedule is only in the archive from now on."""
+        del self.schedules[key]
+        self.alarms.pop(key, None)
+
+    def remove_schedule(self, key: str) -> None:
+        self.forget_schedule(key)
+        self._changes.schedules[key] = None
 
     # --- tasks -------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ import msgspec
 
 from ..model.job import Job, JobState
 from ..model.pool import AllocationState, Node, NodeState, Pool, PoolState
+from ..model.schedule import JobSchedule, JobScheduleState
 from ..model.task import Task, TaskState
 
 
@@ -73,6 +74,15 @@ class JobTrigger(StrEnum):
     TERMINATE = "terminated"
     DELETE = "deleted"
     #: From its surroundings: what the client asked for is done.
+    SETTLE = "settled"
+
+
+class JobScheduleTrigger(StrEnum):
+    DISABLE = "disabled"
+    ENABLE = "enabled"
+    TERMINATE = "terminated"
+    DELETE = "deleted"
+    #: From its surroundings: no job runs, and none is to come.
     SETTLE = "settled"
 
 
@@ -156,6 +166,17 @@ JOB: Mapping[tuple[JobState, JobTrigger], JobState] = {
     **{(state, _JT.DELETE): _J.DELETING for state in _J if state is not _J.DELETING},
 }
 
+_S, _ST = JobScheduleState, JobScheduleTrigger
+JOB_SCHEDULE: Mapping[tuple[JobScheduleState, JobScheduleTrigger], JobScheduleState] = {
+    (_S.ACTIVE, _ST.DISABLE): _S.DISABLED,
+    (_S.DISABLED, _ST.ENABLE): _S.ACTIVE,
+    (_S.ACTIVE, _ST.TERMINATE): _S.TERMINATING,
+    (_S.DISABLED, _ST.TERMINATE): _S.TERMINATING,
+    (_S.ACTIVE, _ST.SETTLE): _S.COMPLETED,
+    (_S.TERMINATING, _ST.SETTLE): _S.COMPLETED,
+    **{(state, _ST.DELETE): _S.DELETING for state in _S if state is not _S.DELETING},
+}
+
 _T, _TT = TaskState, TaskTrigger
 TASK: Mapping[tuple[TaskState, TaskTrigger], TaskState] = {
     (_T.ACTIVE, _TT.START): _T.RUNNING,
@@ -174,7 +195,7 @@ Trigger = TypeVar("Trigger", bound=StrEnum)
 
 def move(
     table: Mapping[tuple[State, Trigger], State],
-    record: Pool | Node | Job | Task,
+    record: Pool | Node | Job | JobSchedule | Task,
     state: State,
     trigger: Trigger,
 ) -> State:

@@ -9,13 +9,23 @@ import msgspec
 
 from .job import Job
 from .pool import Node, Pool
+from .schedule import JobSchedule
 from .task import Task
 
 
 class Archive(Protocol):
-    """Tasks and completed jobs, which are not in memory. It sees all changes made before, committed or not."""
+    """Tasks, and completed jobs and job schedules, which are not in memory.
+
+    It sees all changes made before, committed or not.
+    """
 
     def job(self, job: str) -> Job | None: ...
+
+    def schedule(self, schedule: str) -> JobSchedule | None: ...
+
+    def jobs_of(self, schedule: str, limit: int) -> list[Job]:
+        """The first jobs that the schedule made, of those that there still are."""
+        ...
 
     def task(self, job: str, task: str) -> Task | None: ...
 
@@ -46,6 +56,7 @@ class Changes(msgspec.Struct):
     pools: dict[str, Pool | None] = {}
     nodes: dict[str, Node | None] = {}
     jobs: dict[str, Job | None] = {}
+    schedules: dict[str, JobSchedule | None] = {}
     #: By (job key, task key).
     tasks: dict[tuple[str, str], Task | None] = {}
     #: Documents of the tasks among them that are new.

@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+from .pool import Pool
+from .task import Failure
+
 
 class JobState(StrEnum):
     ACTIVE = "active"
@@ -36,6 +39,23 @@ class DisableTasks(StrEnum):
     WAIT = "wait"
 
 
+class PoolLifetime(StrEnum):
+    """Whose end a pool shares that was made for a job."""
+
+    JOB_SCHEDULE = "jobschedule"
+    JOB = "job"
+
+
+class AutoPool(msgspec.Struct, frozen=True, kw_only=True):
+    """How the service makes a pool for a job, and whether it removes it afterwards."""
+
+    id_prefix: str = ""
+    lifetime: PoolLifetime
+    keep_alive: bool = False
+    #: What the pool is made of: a pool without an id. ``None`` once there is one.
+    pool: Pool | None
+
+
 class Counts(msgspec.Struct, frozen=True):
     """Tasks (or task slots) of a job by state; preparing ones count as running, completed = succeeded + failed."""
 
@@ -59,9 +79,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     previous_state_transition_time: int | None = None
     creation_time: int
     last_modified: int
+    #: Key of the job schedule that made it.
+    schedule: str | None = None
     #: Key of the pool it runs on (which need not exist yet), and the id as given.
     pool: str
     pool_id: str
+    #: Where the pool was, or is to be, made for it.
+    auto_pool: AutoPool | None = None
     priority: int = 0
     #: -1: without limit.
     max_parallel_tasks: int = -1
@@ -76,6 +100,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     start_time: int
     end_time: int | None = None
     terminate_reason: str | None = None
+    #: Why it could not begin.
+    scheduling_error: Failure | None = None
     task_counts: Counts = Counts()
     slot_counts: Counts = Counts()
     #: Tasks ever added: the next one's ``seq``.

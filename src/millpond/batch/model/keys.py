@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def entity_key(account: str, entity_id: str) -> str:
-    """The key of a pool or a job: ``account/id`` in lower case."""
+    """The key of a pool, a job or a job schedule: ``account/id`` in lower case."""
     return f"{account}/{entity_id}".lower()
 
 

@@ -10,17 +10,21 @@ import msgspec
 from ..model.changes import Archive, Changes, FileDeletion
 from ..model.job import Counts, Job
 from ..model.pool import Node, NodeState, Pool
+from ..model.schedule import JobSchedule
 from ..model.task import Task
 
 T = TypeVar("T")
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What the working set is rebuilt from: all pools and nodes, the jobs that are not completed, placed tasks."""
+    """What the working set is rebuilt from: all pools and nodes, jobs and job schedules that are not completed, placed
+    tasks.
+    """
 
     pools: list[Pool]
     nodes: list[Node]
     jobs: list[Job]
+    schedules: list[JobSchedule]
     #: Tasks that are running, preparing or placed ahead.
     placed: list[Task]
 
@@ -110,6 +114,18 @@ FILTERABLE: dict[str, dict[str, type]] = {
         "end_time": Moment,
         "pool_id": str,
         "priority": int,
+    },
+    "job_schedules": {
+        "id": str,
+        "state": str,
+        "state_transition_time": Moment,
+        "previous_state": str,
+        "previous_state_transition_time": Moment,
+        "creation_time": Moment,
+        "last_modified": Moment,
+        "end_time": Moment,
+        "do_not_run_until": Moment,
+        "do_not_run_after": Moment,
     },
     "tasks": {
         "id": str,
@@ -206,8 +222,9 @@ class NodeCounts(msgspec.Struct, frozen=True):
 class Reader(Protocol):
     """The reading side: sees what is committed; any thread may call it.
 
-    Pools and jobs are listed by id, nodes in the order in which they joined, tasks in the order of addition. Lists
-    raise :class:`ContinuationError`. A page's token stays good while rows come and go.
+    Pools, jobs and job schedules are listed by id, a schedule's jobs in the order in which it made them, nodes in the
+    order in which they joined, tasks in the order of addition. Lists raise :class:`ContinuationError`. A page's token
+    stays good while rows come and go.
     """
 
     def pool(self, key: str) -> Pool | None: ...
@@ -231,6 +248,12 @@ class Reader(Protocol):
     def job(self, key: str) -> Job | None: ...
 
     def jobs(self, account: str, query: Query) -> Page[Job]: ...
+
+    def schedule(self, key: str) -> JobSchedule | None: ...
+
+    def schedules(self, account: str, query: Query) -> Page[JobSchedule]: ...
+
+    def jobs_of(self, schedule: str, query: Query) -> Page[Job]: ...
 
     def task_counts(self, job: str) -> tuple[Counts, Counts] | None:
         """Tasks and task slots by state."""

@@ -12,10 +12,11 @@ from sqlalchemy import Column, Connection, Engine, Row, Select, Table, func, sel
 
 from ..model.job import Counts, Job
 from ..model.pool import Node, NodeState, Pool
+from ..model.schedule import JobSchedule
 from . import schema
 from .base import FILTERABLE, ContinuationError, NodeCounts, Page, Query, StoredTask
 from .filters import Fields, condition
-from .schema import jobs, nodes, place_of, pools, tasks
+from .schema import job_schedules, jobs, nodes, place_of, pools, tasks
 from .statements import STORED_TASKS
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ def _fields(kind: str, table: Table) -> Fields:
 _POOL_FIELDS = _fields("pools", pools)
 _NODE_FIELDS = _fields("nodes", nodes)
 _JOB_FIELDS = _fields("jobs", jobs)
+_SCHEDULE_FIELDS = _fields("job_schedules", job_schedules)
 #: A task's key is its id in lower case, and has an index.
 _TASK_FIELDS = {**_fields("tasks", tasks), "id": tasks.c.key}
 _COUNTS_FIELDS = {"pool_id": _POOL_FIELDS["id"]}
@@ -128,6 +130,22 @@ class SqlReader:
         statement = select(jobs.c.key, jobs.c.record).where(jobs.c.account == account)
         with self._engine.connect() as connection:
             rows, token = _page(connection, statement, query, jobs.c.key, _JOB_FIELDS)
+        return Page([schema.decode_job(row.record) for row in rows], token)
+
+    def schedule(self, key: str) -> JobSchedule | None:
+        record = self._record(job_schedules, key)
+        return None if record is None else schema.decode_schedule(record)
+
+    def schedules(self, account: str, query: Query) -> Page[JobSchedule]:
+        statement = select(job_schedules.c.key, job_schedules.c.record).where(job_schedules.c.account == account)
+        with self._engine.connect() as connection:
+            rows, token = _page(connection, statement, query, job_schedules.c.key, _SCHEDULE_FIELDS)
+        return Page([schema.decode_schedule(row.record) for row in rows], token)
+
+    def jobs_of(self, schedule: str, query: Query) -> Page[Job]:
+        statement = select(jobs.c.number, jobs.c.record).where(jobs.c.schedule == schedule)
+        with self._engine.connect() as connection:
+            rows, token = _page(connection, statement, query, jobs.c.number, _JOB_FIELDS)
         return Page([schema.decode_job(row.record) for row in rows], token)
 
     def task_counts(self, job: str) -> tuple[Counts, Counts] | None:

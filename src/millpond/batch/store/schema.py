@@ -1,8 +1,8 @@
 """The tables, and how records become rows.
 
-Pools, nodes and jobs are kept whole, as MessagePack, beside the columns that lists are filtered by. Tasks have a
-column for every field, because they are written by the hundred thousand; their documents lie in a table of their
-own, so that a change of state does not write them again.
+Pools, nodes, jobs and job schedules are kept whole, as MessagePack, beside the columns that lists are filtered by.
+Tasks have a column for every field, because they are written by the hundred thousand; their documents lie in a table
+of their own, so that a change of state does not write them again.
 
 A task's row is found by its ``place``: the number of its job in the upper bits and its ``seq`` in the lower, so that
 a job's tasks lie together in the order of addition and no index is needed to walk them.
@@ -20,6 +20,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..model.job import Job
 from ..model.pool import Node, Pool
+from ..model.schedule import JobSchedule
 from ..model.task import Failure, Task, TaskResult, TaskState, Withdrawal
 from .base import FILTERABLE, Moment
 
@@ -64,8 +65,10 @@ nodes = Table(
     Index("nodes_by_pool", "pool", "number"),
 )
 
-#: A job that belongs to the working set.
+#: A job or a job schedule that belongs to the working set.
 UNFINISHED = text("state <> 'completed'")
+#: A job that a job schedule has made.
+SCHEDULED = text("schedule IS NOT NULL")
 
 jobs = Table(
     "jobs",
@@ -73,10 +76,22 @@ jobs = Table(
     Column("number", _Number, primary_key=True, autoincrement=False),
     Column("key", _Text, nullable=False, unique=True),
     Column("account", _Text, nullable=False),
+    Column("schedule", _Text),
     *_filter_columns("jobs"),
     Column("record", LargeBinary, nullable=False),
     Index("jobs_by_account", "account", "key"),
+    Index("jobs_by_schedule", "schedule", "number", sqlite_where=SCHEDULED, postgresql_where=SCHEDULED),
     Index("unfinished_jobs", "number", sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
+)
+
+job_schedules = Table(
+    "job_schedules",
+    metadata,
+    Column("key", _Text, primary_key=True),
+    Column("account", _Text, nullable=False),
+    *_filter_columns("job_schedules"),
+    Column("record", LargeBinary, nullable=False),
+    Index("job_schedules_by_account", "account", "key"),
 )
 
 #: Placed ahead, preparing or running: what the working set is rebuilt from, and what runs on a node.
@@ -152,6 +167,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode_pool = msgspec.msgpack.Decoder(Pool).decode
 decode_node = msgspec.msgpack.Decoder(Node).decode
 decode_job = msgspec.msgpack.Decoder(Job).decode
+decode_schedule = msgspec.msgpack.Decoder(JobSchedule).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
 
@@ -177,7 +193,11 @@ def job_row(job: Job, number: int) -> dict[str, Any]:
     return _row(jobs, job, number=number)
 
 
-def _row(table: Table, record: Pool | Node | Job, **derived: Any) -> dict[str, Any]:
+def schedule_row(schedule: JobSchedule) -> dict[str, Any]:
+    return _row(job_schedules, schedule)
+
+
+def _row(table: Table, record: Pool | Node | Job | JobSchedule, **derived: Any) -> dict[str, Any]:
     """The record's row: attributes by the columns' names, but for the derived columns and the record itself."""
     derived["record"] = encode(record)
     row = {c.name: derived[c.name] if c.name in derived else getattr(record, c.name) for c in table.columns}

@@ -10,12 +10,13 @@ from sqlalchemy import URL, Column, Connection, Engine, delete, func, select
 
 from ..model.changes import Changes, FileDeletion
 from ..model.job import Job
+from ..model.schedule import JobSchedule
 from ..model.task import Task
 from . import schema
 from .base import Chore, Snapshot, StoredTask
 from .dialect import open_engine
 from .reader import SqlReader
-from .schema import chores, job_nodes, jobs, nodes, place_of, pools, task_documents, tasks
+from .schema import chores, job_nodes, job_schedules, jobs, nodes, place_of, pools, task_documents, tasks
 from .statements import Statements, in_parts
 
 
@@ -89,6 +90,10 @@ class SqlWriter:
             pools=[schema.decode_pool(row[0]) for row in run(select(pools.c.record).order_by(pools.c.key))],
             nodes=[schema.decode_node(row[0]) for row in run(select(nodes.c.record).order_by(nodes.c.key))],
             jobs=records,
+            schedules=[
+                schema.decode_schedule(row[0])
+                for row in run(select(job_schedules.c.record).where(schema.UNFINISHED).order_by(job_schedules.c.key))
+            ],
             placed=[
                 schema.task_from_row(keys[row.job], row)
                 for row in sorted(placed, key=lambda row: row.place)
@@ -105,6 +110,10 @@ class SqlWriter:
         node_rows = [tuple(schema.node_row(node).values()) for node in changes.nodes.values() if node is not None]
         self._run_many(self._statements.upsert_nodes, node_rows)
         self._remove_nodes([key for key, node in changes.nodes.items() if node is None])
+        schedules = changes.schedules.items()
+        schedule_rows = [tuple(schema.schedule_row(one).values()) for _, one in schedules if one is not None]
+        self._run_many(self._statements.upsert_schedules, schedule_rows)
+        self._remove(job_schedules.c.key, [key for key, one in schedules if one is None])
         self._write_jobs({key: job for key, job in changes.jobs.items() if job is not None})
         self._write_tasks(changes)
         self._remove_jobs([key for key, job in changes.jobs.items() if job is None])
@@ -198,6 +207,15 @@ class SqlWriter:
     def job(self, job: str) -> Job | None:
         record = self._connection.execute(select(jobs.c.record).where(jobs.c.key == job)).scalar_one_or_none()
         return None if record is None else schema.decode_job(record)
+
+    def schedule(self, schedule: str) -> JobSchedule | None:
+        query = select(job_schedules.c.record).where(job_schedules.c.key == schedule)
+        record = self._connection.execute(query).scalar_one_or_none()
+        return None if record is None else schema.decode_schedule(record)
+
+    def jobs_of(self, schedule: str, limit: int) -> list[Job]:
+        query = select(jobs.c.record).where(jobs.c.schedule == schedule).order_by(jobs.c.number).limit(limit)
+        return [schema.decode_job(row[0]) for row in self._connection.execute(query)]
 
     def task(self, job: str, task: str) -> Task | None:
         number = self._job_number(job)

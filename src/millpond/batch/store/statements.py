@@ -15,6 +15,7 @@ from .schema import (
     TASK_STATE_COLUMNS,
     chores,
     job_nodes,
+    job_schedules,
     jobs,
     nodes,
     pools,
@@ -33,6 +34,7 @@ class Statements:
         self.upsert_pools = self._upsert(pools)
         self.upsert_nodes = self._upsert(nodes)
         self.upsert_jobs = self._upsert(jobs)
+        self.upsert_schedules = self._upsert(job_schedules)
         self.insert_tasks = self._text(insert(tasks), TASK_COLUMNS)
         self.insert_documents = self._text(insert(task_documents), ("place", "document"))
         self.insert_job_nodes = self._text(insert(job_nodes), ("job", "node"))

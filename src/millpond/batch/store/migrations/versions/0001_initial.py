@@ -11,6 +11,7 @@ down_revision = None
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _UNFINISHED = sa.text("state <> 'completed'")
+_SCHEDULED = sa.text("schedule IS NOT NULL")
 _PLACED = sa.text("node IS NOT NULL AND state <> 'completed'")
 
 
@@ -59,6 +60,7 @@ def upgrade() -> None:
         sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
         sa.Column("key", _TEXT, nullable=False, unique=True),
         sa.Column("account", _TEXT, nullable=False),
+        sa.Column("schedule", _TEXT),
         sa.Column("id", _TEXT),
         sa.Column("state", _TEXT),
         sa.Column("state_transition_time", sa.BigInteger),
@@ -73,7 +75,28 @@ def upgrade() -> None:
         sa.Column("record", sa.LargeBinary, nullable=False),
     )
     op.create_index("jobs_by_account", "jobs", ["account", "key"])
+    op.create_index(
+        "jobs_by_schedule", "jobs", ["schedule", "number"], sqlite_where=_SCHEDULED, postgresql_where=_SCHEDULED
+    )
     op.create_index("unfinished_jobs", "jobs", ["number"], sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED)
+
+    op.create_table(
+        "job_schedules",
+        sa.Column("key", _TEXT, primary_key=True),
+        sa.Column("account", _TEXT, nullable=False),
+        sa.Column("id", _TEXT),
+        sa.Column("state", _TEXT),
+        sa.Column("state_transition_time", sa.BigInteger),
+        sa.Column("previous_state", _TEXT),
+        sa.Column("previous_state_transition_time", sa.BigInteger),
+        sa.Column("creation_time", sa.BigInteger),
+        sa.Column("last_modified", sa.BigInteger),
+        sa.Column("end_time", sa.BigInteger),
+        sa.Column("do_not_run_until", sa.BigInteger),
+        sa.Column("do_not_run_after", sa.BigInteger),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("job_schedules_by_account", "job_schedules", ["account", "key"])
 
     op.create_table(
         "tasks",
