@@ -44,7 +44,9 @@ _decode: Callable[[Any], ToAgent] = msgspec.msgpack.Decoder(ToAgent).decode
 class SimulatedProvider:
     """Starts nothing: says on standard output which nodes are asked for, and the agents take them up."""
 
-    capabilities = Capabilities(releases_single_nodes=True, can_reboot=True, can_reimage=True, has_low_priority=True)
+    capabilities = Capabilities(
+        releases_single_nodes=True, can_reboot=True, can_reimage=True, can_deallocate=True, has_low_priority=True
+    )
 
     def __init__(self, settings: Settings, on_end: Callable[[Observation], None]) -> None:
         pass
@@ -55,6 +57,9 @@ class SimulatedProvider:
 
     async def observe(self, nodes: Sequence[str]) -> list[Observation]:
         return [Observation(node, True) for node in nodes]
+
+    async def stop(self, node: str) -> None:
+        pass
 
     async def release(self, node: str) -> None:
         pass

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -20,6 +21,8 @@ from millpond.batch.providers.base import NotGranted, Observation
 from millpond.batch.providers.local import LocalProvider
 from millpond.common.agent_launch import AgentRecord, process_start
 from millpond.common.config import Isolation, Settings
+
+AS_ROOT: dict[str, Any] = {"userIdentity": {"autoUser": {"elevationLevel": "admin"}}}
 
 
 @pytest.fixture(params=["process", "sandbox"])
@@ -86,6 +89,36 @@ async def test_later_boot_ends_what_runs_and_keeps_the_files(node: Node) -> None
     assert node.record.ip_address == first.ip_address
     assert await node.text("shared/file") == "kept\n"
     assert node.server.hellos[KEY][-1].holding == []
+    assert not node.ended_unasked
+
+
+async def test_new_disk_is_an_empty_one(node: Node, isolation: Isolation) -> None:
+    machine = "touch /opt/machine /tmp/node-disk;" if isolation == "sandbox" else ""
+    await node.run(f"/bin/sh -c 'touch $AZ_BATCH_NODE_SHARED_DIR/file; {machine}'", **AS_ROOT)
+    address = node.record.ip_address
+    await node.boot(2, disk=2)
+    names = [entry.name for reply in await node.server.file(KEY, "list", "", recursive=True) for entry in reply.entries]
+    assert "shared" in names
+    assert not [name for name in names if "/" in name and not name.startswith("volatile/")]
+    assert (node.record.disk, node.record.ip_address) == (2, address)
+    if isolation == "sandbox":
+        assert (await node.run("/bin/ls /opt/machine /tmp/node-disk", "looks")).exit_code == 2
+    await node.run("/bin/sh -c 'touch $AZ_BATCH_NODE_SHARED_DIR/file'", "again")
+    await node.boot(3, disk=2)
+    assert await node.text("shared/file") == ""
+
+
+async def test_stopped_node_keeps_its_disk_and_its_end_is_no_news(node: Node, tmp_path: Path) -> None:
+    await node.run("/bin/sh -c 'echo kept > $AZ_BATCH_NODE_SHARED_DIR/file'")
+    await node.order(task("long", "sleep 4203"))
+    await node.server.started(KEY, "long")
+    await node.provider.stop(KEY)
+    await node.provider.stop(KEY)
+    assert not processes_of(tmp_path / "data")
+    assert not (await node.provider.observe([KEY]))[0].running
+    node.server.wanted.clear()
+    await node.boot(2)
+    assert await node.text("shared/file") == "kept\n"
     assert not node.ended_unasked
 
 

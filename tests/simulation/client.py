@@ -17,8 +17,13 @@ from millpond.batch.engine.messages import (
     JobEnableRequested,
     JobTerminateRequested,
     NewTask,
+    NodeDeallocateRequested,
+    NodeDisableSchedulingRequested,
+    NodeEnableSchedulingRequested,
     NodeRebootRequested,
+    NodeReimageRequested,
     NodesRemoveRequested,
+    NodeStartRequested,
     PoolAddRequested,
     PoolDeleteRequested,
     ResizeRequested,
@@ -44,8 +49,13 @@ FAIR_REFUSALS = {
     "PoolBeingResized",
     "PoolNotBeingResized",
     "NodeNotFound",
+    "NodeAlreadyInTargetSchedulingState",
     "NodeBeingCreated",
     "NodeBeingRebooted",
+    "NodeBeingReimaged",
+    "NodeBeingStarted",
+    "NodeNotReady",
+    "NodeStateUnusable",
     "OperationInvalidForCurrentState",
     "JobExists",
     "JobNotFound",
@@ -210,6 +220,11 @@ class Client:
             (2, self._stop_resize),
             (3, self._remove_nodes),
             (4, self._reboot),
+            (3, self._reimage),
+            (3, self._deallocate),
+            (4, self._start),
+            (4, self._disable_scheduling),
+            (5, self._enable_scheduling),
             (3, self._disable_job),
             (5, self._enable_job),
             (4, self._change_job),
@@ -281,6 +296,28 @@ class Client:
     def _reboot(self) -> None:
         pool, node = self._node()
         self.request(NodeRebootRequested(pool=pool, node=node, option=self._pick(list(DeallocationOption))))
+
+    def _reimage(self) -> None:
+        pool, node = self._node()
+        self.request(NodeReimageRequested(pool=pool, node=node, option=self._pick(list(DeallocationOption))))
+
+    def _deallocate(self) -> None:
+        pool, node = self._node()
+        self.request(NodeDeallocateRequested(pool=pool, node=node, option=self._pick(list(DeallocationOption))))
+
+    def _start(self) -> None:
+        asleep = [node for node in self.world.state.nodes.values() if node.state.startswith("deallocat")]
+        pool, node = (asleep[0].pool, asleep[0].key) if asleep else self._node()
+        self.request(NodeStartRequested(pool=pool, node=node))
+
+    def _disable_scheduling(self) -> None:
+        pool, node = self._node()
+        option = self._pick([option for option in DeallocationOption if option is not DeallocationOption.RETAINED_DATA])
+        self.request(NodeDisableSchedulingRequested(pool=pool, node=node, option=option))
+
+    def _enable_scheduling(self) -> None:
+        pool, node = self._node()
+        self.request(NodeEnableSchedulingRequested(pool=pool, node=node))
 
     def _disable_job(self) -> None:
         self.request(JobDisableRequested(job=self._pick(self.job_keys), disable_tasks=self._pick(list(DisableTasks))))

@@ -10,12 +10,14 @@ from tests.simulation.world import Faults, Violation, World, is_settled
 
 from millpond.batch.engine.messages import (
     JobEnableRequested,
+    NodeEnableSchedulingRequested,
     NodeRebootRequested,
+    NodeStartRequested,
     PoolAddRequested,
     ResizeRequested,
 )
 from millpond.batch.model.job import Job, JobState, OnAllTasksComplete
-from millpond.batch.model.pool import AllocationState, NodeState
+from millpond.batch.model.pool import AllocationState, NodeState, SchedulingState
 from millpond.batch.model.task import Task, TaskResult, TaskState
 from millpond.common.clock import MINUTE, SECOND
 
@@ -46,6 +48,15 @@ def check_records(world: World) -> None:
                 raise Violation(f"the window of {key} is no prefix of what waits: {names[:5]} of {fitting[:5]}")
             if not work.queue.more and names != fitting:
                 raise Violation(f"the window of {key} misses tasks: {len(names)} of {len(fitting)}")
+
+    for key, node in world.archive.nodes.items():
+        agent = world.agents.get(key)
+        if agent is None or not agent.is_alive:
+            continue
+        if node.state is NodeState.DEALLOCATED:
+            raise Violation(f"{key} is deallocated and runs")
+        if agent.is_connected and agent.boot == node.boot and agent.disk != node.disk:
+            raise Violation(f"{key} runs on disk {agent.disk} instead of {node.disk}")
 
 
 def check_counts(job: Job, tasks: list[Task]) -> None:
@@ -101,10 +112,14 @@ def bring_peace(world: World, client: Client) -> None:
 
 
 def help_along(world: World, client: Client) -> None:
-    """Do what a person would: reboot unusable nodes, grow empty pools, enable jobs."""
+    """Do what a person would: reboot unusable nodes, start and enable others, grow empty pools, enable jobs."""
     for node in world.state.nodes.values():
         if node.state is NodeState.UNUSABLE:
             client.request(NodeRebootRequested(pool=node.pool, node=node.key))
+        elif node.state is NodeState.DEALLOCATED:
+            client.request(NodeStartRequested(pool=node.pool, node=node.key))
+        if node.scheduling_state is SchedulingState.DISABLED:
+            client.request(NodeEnableSchedulingRequested(pool=node.pool, node=node.key))
     for pool in world.state.pools.values():
         if pool.allocation_state is AllocationState.STEADY and not world.state.pool_slots[pool.key].nodes:
             client.request(

@@ -24,10 +24,12 @@ from millpond.batch.engine.messages import (
     AgentConnected,
     AgentLost,
     AttemptRef,
+    DeallocateNode,
     Effect,
     Event,
     ForgetTask,
     JobPurged,
+    NodeDeallocated,
     NodeEnded,
     NodeNotGranted,
     NodeReleased,
@@ -256,6 +258,8 @@ class World:
                     self.later(self.rng.randrange(1, 50) * MILLISECOND, partial(self._boot, effect.node))
                 case ReleaseNode():
                     self.later(self.rng.randrange(1, 200) * MILLISECOND, partial(self._release, effect.node))
+                case DeallocateNode():
+                    self.later(self.rng.randrange(1, 200) * MILLISECOND, partial(self._stop, effect))
                 case StartTask() | StopTask() | ForgetTask() | SyncNode():
                     self._draft(orders, effect)
         for node, order in orders.items():
@@ -305,10 +309,18 @@ class World:
         if self.chance(self.faults.refused_node):
             self.send(NodeNotGranted(node=node.key, boot=node.boot, code="AllocationFailed", message="No room."))
             return
+        if agent is not None and agent.disk > node.disk:
+            raise Violation(f"{node.key} boots on a disk that it had before")
         self.tell(f"   {node.key[-8:]} boots for the {node.boot}. time")
-        agent = self.agents[node.key] = Agent(self, node.key, node.boot)
+        agent = self.agents[node.key] = Agent(self, node.key, node.boot, node.disk)
         self.expect(node.key, node.boot)
         self.later(self.rng.randrange(1, 300) * MILLISECOND, agent.connect)
+
+    def _stop(self, effect: DeallocateNode) -> None:
+        agent = self.agents.get(effect.node)
+        if agent is not None and agent.boot < effect.boot:
+            agent.die()
+        self.send(NodeDeallocated(node=effect.node, boot=effect.boot))
 
     def _release(self, node: str) -> None:
         agent = self.agents.pop(node, None)
@@ -360,6 +372,7 @@ class Agent:
     world: World
     node: str
     boot: int
+    disk: int
     machine: Machine = field(default_factory=Machine)
     is_alive: bool = True
     is_connected: bool = False
@@ -557,4 +570,5 @@ def _short(message: Event | Effect) -> str:
 def is_settled(state: State) -> bool:
     """Whether no node is in a passing state."""
     passing = {NodeState.CREATING, NodeState.REBOOTING, NodeState.LEAVING_POOL, NodeState.UNKNOWN, NodeState.STARTING}
+    passing |= {NodeState.REIMAGING, NodeState.DEALLOCATING}
     return not any(node.state in passing for node in state.nodes.values())

@@ -32,23 +32,24 @@ class Node:
         self.provider = LocalProvider(self.settings, self.ended_unasked.append)
         self.directory = data / "batch" / "nodes" / KEY.replace("/", ".")
 
-    def request(self, boot: int = 1, number: int = 1, key: str = KEY) -> NodeRequest:
+    def request(self, boot: int = 1, number: int = 1, key: str = KEY, disk: int = 1) -> NodeRequest:
         return NodeRequest(
             key=key,
             pool_id="pool",
             node_id=key.rpartition("/")[2],
             number=number,
             boot=boot,
+            disk=disk,
             vm_size="standard_d2s_v3",
             token=TOKEN,
             channel_url=self.server.url(key),
             pool=self.server.pool,
         )
 
-    async def boot(self, boot: int = 1) -> None:
+    async def boot(self, boot: int = 1, disk: int = 1) -> None:
         """Start it, and wait for its hello of that boot."""
         before = len(self.server.hellos.get(KEY, []))
-        await self.provider.request(self.request(boot))
+        await self.provider.request(self.request(boot, disk=disk))
         hello = await self.server.hello(KEY, before + 1)
         assert hello.boot == boot
 

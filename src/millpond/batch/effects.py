@@ -20,8 +20,10 @@ from millpond.common.agent_protocol import Assignment, Attempt, DeleteFiles, Wel
 
 from .agents import Agents, NodeOrders, NodeTokens
 from .engine.messages import (
+    DeallocateNode,
     Effect,
     ForgetTask,
+    NodeDeallocated,
     NodeEnded,
     NodeNotGranted,
     NodeReleased,
@@ -32,7 +34,7 @@ from .engine.messages import (
     SyncNode,
 )
 from .model.job import Job
-from .model.pool import Node, Pool
+from .model.pool import Node, NodeState, Pool
 from .providers.base import NodeRequest, NotGranted, Observation, Provider
 from .runtime import Outcome, Runtime
 
@@ -101,10 +103,10 @@ class Effects:
                 case RequestNode():
                     self._agents.dismiss(effect.node.key, before_boot=effect.node.boot)
                     self._operate(effect.node.key, partial(self._request, effect.node, outcome.pools[effect.node.pool]))
-                case ReleaseNode():
-                    self._agents.dismiss(effect.node)
+                case ReleaseNode() | DeallocateNode():
+                    self._agents.dismiss(effect.node)  # from now on nothing is heard of it, and its end is no news
                     self._granted.pop(effect.node, None)
-                    self._operate(effect.node, partial(self._release, effect.node))
+                    self._operate(effect.node, partial(self._end, effect))
         for key, chores in outcome.chores.items():
             drafts[key].delete += [
                 DeleteFiles(chore.id, chore.deletion.job_id, chore.deletion.task_id) for chore in chores
@@ -137,7 +139,8 @@ class Effects:
         Those that are about to be requested or released are not in doubt.
         """
         asked = {effect.node.key for effect in effects if isinstance(effect, RequestNode)}
-        released = {effect.node for effect in effects if isinstance(effect, ReleaseNode)}
+        released = {effect.node for effect in effects if isinstance(effect, ReleaseNode | DeallocateNode)}
+        released |= {node.key for node in nodes if node.state is NodeState.DEALLOCATED}
         self._agents.reset()
         self._granted = {node.key: node.boot for node in nodes if node.key not in asked | released}
         for node, boot in self._granted.items():
@@ -167,6 +170,7 @@ class Effects:
             node_id=node.id,
             number=node.number,
             boot=node.boot,
+            disk=node.disk,
             vm_size=node.vm_size,
             token=self._tokens.token(node.key),
             channel_url=f"{self._base_url.replace('http', 'ws', 1)}/agents/{quote(node.key)}",
@@ -187,17 +191,26 @@ class Effects:
     def _refuse(self, node: Node, refusal: NotGranted) -> None:
         self._runtime.post(NodeNotGranted(node=node.key, boot=node.boot, code=refusal.code, message=refusal.message))
 
-    async def _release(self, node: str) -> None:
+    async def _end(self, effect: ReleaseNode | DeallocateNode) -> None:
+        if isinstance(effect, ReleaseNode):
+            await self._insist("release", effect.node, self._provider.release)
+            self._runtime.post(NodeReleased(node=effect.node))
+        else:
+            await self._insist("stop", effect.node, self._provider.stop)
+            self._runtime.post(NodeDeallocated(node=effect.node, boot=effect.boot))
+
+    async def _insist(self, what: str, node: str, operation: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+        """Have the provider do something that must succeed in the end."""
         pause = _FIRST_PAUSE_S
         while True:
             try:
-                await self._provider.release(node)
-                break
+                await operation(node)
             except Exception:
-                _log.exception("The provider failed to release %s", node)
+                _log.exception("The provider failed to %s %s", what, node)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
-        self._runtime.post(NodeReleased(node=node))
+            else:
+                return
 
     async def _observe_often(self) -> None:
         while True:

@@ -68,8 +68,11 @@ _ERRORS: dict[str, tuple[int, str]] = {
         "The request is not supported for the specified api version.",
     ),
     # pools and nodes
+    "NodeAlreadyInTargetSchedulingState": (409, "The specified node is already in the target scheduling state."),
     "NodeBeingCreated": (409, "The specified node is being created."),
     "NodeBeingRebooted": (409, "The specified node is being rebooted."),
+    "NodeBeingReimaged": (409, "The specified node is being reimaged."),
+    "NodeBeingStarted": (409, "The specified node is being started."),
     "NodeNotFound": (404, "The specified node does not exist."),
     "NodeNotReady": (
         409,

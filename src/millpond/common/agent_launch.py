@@ -16,6 +16,8 @@ class AgentLaunch(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     node_id: str
     boot: int
+    #: Which disk of the node's its directory is.
+    disk: int = 1
     token: str
     #: The URL of the agent's channel (``ws://…`` or ``wss://…``).
     channel_url: str
@@ -34,6 +36,7 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     boot: int
+    disk: int = 1
     ip_address: str
     isolation: Literal["sandbox", "process"]
     pid: int = 0

@@ -152,6 +152,7 @@ def _record(launch: AgentLaunch, directory: Path, pid: int) -> None:
     record = AgentRecord(
         key=launch.key,
         boot=launch.boot,
+        disk=launch.disk,
         ip_address=launch.ip_address,
         isolation=launch.isolation,
         pid=pid,

@@ -108,12 +108,15 @@ class Channel:
 class SimulatedNodes:
     """A provider of nodes that exist in name only: a test speaks for their agents."""
 
-    capabilities = Capabilities(releases_single_nodes=True, can_reboot=True, can_reimage=True, has_low_priority=True)
+    capabilities = Capabilities(
+        releases_single_nodes=True, can_reboot=True, can_reimage=True, can_deallocate=True, has_low_priority=True
+    )
 
     def __init__(self) -> None:
         self.requests: list[NodeRequest] = []
         self.running: dict[str, NodeRequest] = {}
         self.released: list[str] = []
+        self.stopped: list[str] = []
         self.refusal: Exception | None = None
         self.release_failures: list[Exception] = []
 
@@ -125,6 +128,10 @@ class SimulatedNodes:
 
     async def observe(self, nodes: Sequence[str]) -> list[Observation]:
         return [Observation(node, node in self.running, "" if node in self.running else "last words") for node in nodes]
+
+    async def stop(self, node: str) -> None:
+        self.running.pop(node, None)
+        self.stopped.append(node)
 
     async def release(self, node: str) -> None:
         if self.release_failures:

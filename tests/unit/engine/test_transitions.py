@@ -26,11 +26,8 @@ def reachable(table: Table, start: Any) -> set[Any]:
 
 #: States that this engine does not put anything into yet.
 UNUSED_NODE_STATES = {
-    NodeState.REIMAGING,
     NodeState.PREEMPTED,
     NodeState.UPGRADING_OS,
-    NodeState.DEALLOCATED,
-    NodeState.DEALLOCATING,
 }
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from millpond.common.clock import to_iso
 
-from ..engine.messages import NodeRebootRequested
+from ..engine.messages import (
+    Event,
+    NodeDeallocateRequested,
+    NodeDisableSchedulingRequested,
+    NodeEnableSchedulingRequested,
+    NodeRebootRequested,
+    NodeReimageRequested,
+    NodeStartRequested,
+)
 from ..errors import error
 from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, Node, NodeError, Pool, StartTaskInfo
@@ -41,15 +49,44 @@ async def compute_node_get(service: BatchService, call: Call) -> Answer:
 
 async def compute_node_reboot(service: BatchService, call: Call) -> Answer:
     request = call.read_optional(wire.NodeReboot)
+    return await _ask(service, call, 202, NodeRebootRequested, request.node_reboot_option)
+
+
+async def compute_node_reimage(service: BatchService, call: Call) -> Answer:
+    request = call.read_optional(wire.NodeReimage)
+    if not service.provider.capabilities.can_reimage:
+        raise error("OperationNotValidOnNode")
+    return await _ask(service, call, 202, NodeReimageRequested, request.node_reimage_option)
+
+
+async def compute_node_deallocate(service: BatchService, call: Call) -> Answer:
+    request = call.read_optional(wire.NodeDeallocate)
+    if not service.provider.capabilities.can_deallocate:
+        raise error("OperationNotValidOnNode")
+    return await _ask(service, call, 202, NodeDeallocateRequested, request.node_deallocate_option)
+
+
+async def compute_node_start(service: BatchService, call: Call) -> Answer:
+    return await _ask(service, call, 202, NodeStartRequested)
+
+
+async def compute_node_disable_scheduling(service: BatchService, call: Call) -> Answer:
+    request = call.read_optional(wire.NodeDisableScheduling)
+    return await _ask(service, call, 200, NodeDisableSchedulingRequested, request.node_disable_scheduling_option)
+
+
+async def compute_node_enable_scheduling(service: BatchService, call: Call) -> Answer:
+    return await _ask(service, call, 200, NodeEnableSchedulingRequested)
+
+
+async def _ask(
+    service: BatchService, call: Call, status: int, request: type[Event], option: str | UnsetType = UNSET
+) -> Answer:
+    """Send the engine a request about the node that the path names, and answer when it is on record."""
     pool = entity_key(call.account, call.params["poolId"])
-    await service.runtime.submit(
-        NodeRebootRequested(
-            pool=pool,
-            node=node_key(pool, call.params["nodeId"]),
-            option=request.node_reboot_option or DeallocationOption.REQUEUE,
-        )
-    )
-    return Answer(202, {"DataServiceId": call.url})
+    fields = {"option": DeallocationOption(option)} if option else {}
+    await service.runtime.submit(request(pool=pool, node=node_key(pool, call.params["nodeId"]), **fields))
+    return Answer(status, {"DataServiceId": call.url})
 
 
 # --- what handlers share -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 
 from ..model.job import JobState
-from ..model.pool import AllocationState, NodeState
+from ..model.pool import AllocationState, NodeState, SchedulingState
 from ..model.schedule import JobSchedule, JobScheduleState
 from ..model.task import Task, TaskState
 from .placement import has_place
@@ -85,8 +85,13 @@ def _check_node(state: State, key: str, slots: NodeSlots, tasks: list[Task]) -> 
         )
     open_states = (NodeState.IDLE, NodeState.RUNNING)
     takes = slots.connected and node.state in open_states and node.drain_then is None
+    takes = takes and node.scheduling_state is SchedulingState.ENABLED
     _require(not slots.is_open or takes, f"node {key} takes tasks though {node.state}, {node.drain_then}")
     _require(slots.shelf == (slots.free if slots.is_open else 0), f"node {key} lies in the wrong bucket")
+    gone = (NodeState.DEALLOCATED, NodeState.REIMAGING, NodeState.CREATING)
+    _require(node.state not in gone or node.drain_then is not None or slots.is_empty, f"node {key} is {node.state}")
+    idle_disabled = node.state is NodeState.IDLE and node.scheduling_state is SchedulingState.DISABLED
+    _require(not idle_disabled, f"node {key} is idle and takes no tasks")
     _require(node.state is not NodeState.RUNNING or bool(running), f"node {key} is running nothing")
     _require(node.state not in (NodeState.IDLE, NodeState.OFFLINE) or not running, f"node {key} is {node.state}")
 

@@ -16,7 +16,7 @@ from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
 from ..model.task import Task
 from . import jobs as job_rules
-from . import messages, scheduler
+from . import messages, node_requests, scheduler
 from . import nodes as node_rules
 from . import pools as pool_rules
 from . import schedules as schedule_rules
@@ -32,13 +32,19 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.StopResizeRequested: pool_rules.on_stop_resize_requested,
     messages.NodesRemoveRequested: pool_rules.on_nodes_remove_requested,
     messages.ResizeTimedOut: pool_rules.on_resize_timed_out,
-    messages.NodeRebootRequested: node_rules.on_node_reboot_requested,
+    messages.NodeRebootRequested: node_requests.on_node_reboot_requested,
+    messages.NodeReimageRequested: node_requests.on_node_reimage_requested,
+    messages.NodeDeallocateRequested: node_requests.on_node_deallocate_requested,
+    messages.NodeStartRequested: node_requests.on_node_start_requested,
+    messages.NodeDisableSchedulingRequested: node_requests.on_node_disable_scheduling_requested,
+    messages.NodeEnableSchedulingRequested: node_requests.on_node_enable_scheduling_requested,
     messages.AgentConnected: node_rules.on_agent_connected,
     messages.AgentLost: node_rules.on_agent_lost,
     messages.StartTaskReported: node_rules.on_start_task_reported,
     messages.NodeTroubled: node_rules.on_node_troubled,
     messages.NodeNotGranted: node_rules.on_node_not_granted,
     messages.NodeEnded: node_rules.on_node_ended,
+    messages.NodeDeallocated: node_rules.on_node_deallocated,
     messages.NodeReleased: node_rules.on_node_released,
     messages.NodeOverdue: node_rules.on_node_overdue,
     messages.RetentionEnded: node_rules.on_retention_ended,

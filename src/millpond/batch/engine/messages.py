@@ -91,6 +91,44 @@ class NodeRebootRequested(Event, frozen=True, kw_only=True):
     option: DeallocationOption = DeallocationOption.REQUEUE
 
 
+class NodeReimageRequested(Event, frozen=True, kw_only=True):
+    """Reply: the node."""
+
+    pool: str
+    node: str
+    option: DeallocationOption = DeallocationOption.REQUEUE
+
+
+class NodeDeallocateRequested(Event, frozen=True, kw_only=True):
+    """Reply: the node."""
+
+    pool: str
+    node: str
+    option: DeallocationOption = DeallocationOption.REQUEUE
+
+
+class NodeStartRequested(Event, frozen=True, kw_only=True):
+    """Reply: the node, which was deallocated."""
+
+    pool: str
+    node: str
+
+
+class NodeDisableSchedulingRequested(Event, frozen=True, kw_only=True):
+    """Reply: the node. The option is not ``RETAINED_DATA``."""
+
+    pool: str
+    node: str
+    option: DeallocationOption = DeallocationOption.REQUEUE
+
+
+class NodeEnableSchedulingRequested(Event, frozen=True, kw_only=True):
+    """Reply: the node."""
+
+    pool: str
+    node: str
+
+
 class JobAddRequested(Event, frozen=True, kw_only=True):
     """Reply: the :class:`Job`. The engine fills in what it decides on."""
 
@@ -335,6 +373,13 @@ class NodeReleased(Event, frozen=True, kw_only=True):
     node: str
 
 
+class NodeDeallocated(Event, frozen=True, kw_only=True):
+    """The provider has ended a node; its disk is kept."""
+
+    node: str
+    boot: int
+
+
 class NodeOverdue(Event, frozen=True, kw_only=True):
     """The agent of this boot may have been away for too long."""
 
@@ -387,7 +432,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestNode(Effect, frozen=True, kw_only=True):
-    """Have the provider start this node, or start it again for its present boot (reboot)."""
+    """Have the provider start this node, or start it again for its present boot, on its present disk."""
 
     node: Node
 
@@ -396,6 +441,13 @@ class ReleaseNode(Effect, frozen=True, kw_only=True):
     """Have the provider end this node and remove what it left; :class:`NodeReleased` follows."""
 
     node: str
+
+
+class DeallocateNode(Effect, frozen=True, kw_only=True):
+    """Have the provider end this node and keep its disk; :class:`NodeDeallocated` follows."""
+
+    node: str
+    boot: int
 
 
 class StartTask(Effect, frozen=True, kw_only=True):

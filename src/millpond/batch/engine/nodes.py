@@ -1,4 +1,4 @@
-"""Handlers: what nodes, their agents and their provider report, and how a node is emptied before it reboots or goes."""
+"""Handlers: what nodes, their agents and their provider report; how a node is emptied, boots anew, ends and leaves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ..model.pool import (
     Node,
     NodeError,
     NodeState,
-    PoolState,
     ResizeError,
     SchedulingState,
     StartTaskInfo,
@@ -27,10 +26,11 @@ from .messages import (
     AgentConnected,
     AgentLost,
     AttemptRef,
+    DeallocateNode,
+    NodeDeallocated,
     NodeEnded,
     NodeNotGranted,
     NodeOverdue,
-    NodeRebootRequested,
     NodeReleased,
     NodeTroubled,
     RaiseAt,
@@ -78,12 +78,19 @@ def on_agent_connected(state: State, event: AgentConnected, now: int) -> Node:
     if node.boot != event.boot or node.state is NodeState.LEAVING_POOL:
         raise error("NodeNotReady")
     slots = state.node_slots[node.key]
-    # A rebooting node that still has to be emptied is up, in its old boot.
-    if node.state in BOOTING and node.drain_then is None:
+    if is_booting(node):
         _first_contact(state, node, event, now)
     else:
         _contact_again(state, node, slots, event, now)
     return state.nodes[node.key]
+
+
+def is_booting(node: Node) -> bool:
+    """Whether it waits for its agent to connect for the first time since it was asked to boot.
+
+    One that is to boot anew and still has to be emptied is up, in its old boot.
+    """
+    return node.contact_boot < node.boot and (node.state in BOOTING or node.state is NodeState.STARTING)
 
 
 def _first_contact(state: State, node: Node, event: AgentConnected, now: int) -> None:
@@ -95,6 +102,7 @@ def _first_contact(state: State, node: Node, event: AgentConnected, now: int) ->
         NodeTrigger.CONNECT,
         now,
         last_boot_time=now,
+        contact_boot=node.boot,
         ip_address=event.ip_address,
         agent_version=event.agent_version,
         start_task_info=info,
@@ -173,7 +181,7 @@ def _has_succeeded(info: StartTaskInfo | None) -> bool:
 
 def on_start_task_reported(state: State, event: StartTaskReported, now: int) -> None:
     node = _current(state, event.node, event.boot)
-    if node is not None and node.state not in BOOTING:
+    if node is not None and not is_booting(node):
         _find_state(state, replace(node, start_task_info=event.info), now)
 
 
@@ -182,7 +190,7 @@ def on_agent_lost(state: State, event: AgentLost, now: int) -> None:
     if node is None:
         return
     state.connect(node.key, False)
-    if node.state in UP and node.state is not NodeState.UNKNOWN:
+    if node.state in UP and node.state is not NodeState.UNKNOWN and not is_booting(node):
         state.save_node(_moved(node, NodeTrigger.LOSE, now))
         _expect_again(state, node, now)
 
@@ -202,7 +210,7 @@ def on_node_overdue(state: State, event: NodeOverdue, now: int) -> None:
 
 def on_node_troubled(state: State, event: NodeTroubled, now: int) -> None:
     node = _current(state, event.node, event.boot)
-    if node is None or (node.state, NodeTrigger.TROUBLE) not in NODE or node.drain_then is NodeState.REBOOTING:
+    if node is None or (node.state, NodeTrigger.TROUBLE) not in NODE or node.drain_then in AFRESH:
         return
     state.save_node(_moved(node, NodeTrigger.TROUBLE, now, errors=(event.error,)))
     slots = state.node_slots[node.key]
@@ -216,7 +224,7 @@ def on_node_troubled(state: State, event: NodeTroubled, now: int) -> None:
 
 def on_node_not_granted(state: State, event: NodeNotGranted, now: int) -> None:
     node = _current(state, event.node, event.boot)
-    if node is None or node.state not in BOOTING:
+    if node is None or not is_booting(node):
         return
     if node.state is NodeState.CREATING:
         pool = state.pools[node.pool]
@@ -238,7 +246,7 @@ def on_node_ended(state: State, event: NodeEnded, now: int) -> None:
 def _lose_boot(state: State, node: Node, message: str, now: int) -> None:
     """The node's machine or agent is no more: its tasks are lost, and it boots anew unless that keeps failing."""
     slots = state.node_slots[node.key]
-    if node.state is NodeState.LEAVING_POOL:
+    if node.state is NodeState.LEAVING_POOL or _is_deallocated(node):
         return
     if node.drain_then is not None or node.state is NodeState.UNUSABLE:
         # Nothing is left to wait for; what is to follow, follows.
@@ -261,6 +269,12 @@ def _lose_boot(state: State, node: Node, message: str, now: int) -> None:
     state.save_node(_moved(node, NodeTrigger.TROUBLE, now, boot=node.boot + 1, failed_boots=failed, errors=(problem,)))
 
 
+def on_node_deallocated(state: State, event: NodeDeallocated, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is not None and node.state is NodeState.DEALLOCATING:
+        state.save_node(_moved(node, NodeTrigger.STOP, now))
+
+
 def on_node_released(state: State, event: NodeReleased, now: int) -> None:
     node = state.nodes.get(event.node)
     if node is not None and node.state is NodeState.LEAVING_POOL:
@@ -268,35 +282,22 @@ def on_node_released(state: State, event: NodeReleased, now: int) -> None:
         state.remove_node(node.key)
 
 
-# --- leaving and rebooting ---------------------------------------------------------------------------------------
-
-
-def on_node_reboot_requested(state: State, event: NodeRebootRequested, now: int) -> Node:
-    pool = state.pools.get(event.pool)
-    if pool is None:
-        raise error("PoolNotFound")
-    node = state.nodes.get(event.node)
-    if node is None or node.pool != pool.key:
-        raise error("NodeNotFound")
-    if pool.state is PoolState.DELETING:
-        raise error("PoolBeingDeleted")
-    refusals = {NodeState.CREATING: "NodeBeingCreated", NodeState.REBOOTING: "NodeBeingRebooted"}
-    if node.drain_then is NodeState.REBOOTING:
-        raise error("NodeBeingRebooted")
-    if node.state in refusals:
-        raise error(refusals[node.state])
-    if node.drain_then is not None or (node.state, NodeTrigger.REBOOT) not in NODE:
-        raise error("OperationInvalidForCurrentState")
-    begin_drain(state, replace(node, failed_boots=0), event.option, NodeState.REBOOTING, now)
-    return state.nodes[node.key]
+# --- emptied, and what follows -----------------------------------------------------------------------------------
 
 
 def begin_drain(state: State, node: Node, option: DeallocationOption, then: NodeState, now: int) -> None:
-    """Have the node take no more tasks, and leave or reboot (``then``) when the option allows."""
+    """Have the node take no more tasks, and go on to the state ``then`` when the option allows."""
     node = replace(node, drain_option=option, drain_then=then)
-    if then is NodeState.REBOOTING and option in AT_ONCE:
-        node = _moved(node, NodeTrigger.REBOOT, now)
+    if then in AFRESH and option in AT_ONCE:
+        node = _moved(node, AFRESH[then], now)
     state.save_node(node)
+    clear(state, node, option, now)
+    if then is NodeState.LEAVING_POOL and option in AT_ONCE:
+        leave(state, state.nodes[node.key], now)
+
+
+def clear(state: State, node: Node, option: DeallocationOption, now: int) -> None:
+    """Do with a node's tasks what the option says."""
     slots = state.node_slots[node.key]
     recall_ahead(state, slots)
     for key in list(slots.running) if option in AT_ONCE else ():
@@ -305,13 +306,13 @@ def begin_drain(state: State, node: Node, option: DeallocationOption, then: Node
             withdraw(state, task, Withdrawal.REQUEUE)
         else:
             end(state, task, now, ENDED_WITH_NODE)
-    if then is NodeState.LEAVING_POOL and option in AT_ONCE:
-        leave(state, state.nodes[node.key], now)
 
 
 def cancel_drain(state: State, node: Node) -> None:
-    """A node that was to leave once its tasks have ended stays."""
-    state.save_node(replace(node, drain_option=None, drain_then=None))
+    """A node that was to leave once its tasks have ended stays; what it was asked for before that is taken up again."""
+    is_interrupted = node.state in AFRESH and node.contact_boot == node.boot
+    then, option = (node.state, DeallocationOption.REQUEUE) if is_interrupted else (None, None)
+    state.save_node(replace(node, drain_option=option, drain_then=then))
 
 
 def leave(state: State, node: Node, now: int) -> None:
@@ -322,12 +323,56 @@ def leave(state: State, node: Node, now: int) -> None:
 
 
 def reboot(state: State, node: Node, now: int) -> None:
-    """Boot the node anew; whatever ran in the boot before counts as ended, and what is heard of it is stale."""
-    fields = {"boot": node.boot + 1, "start_task_info": None, "errors": (), "drain_option": None, "drain_then": None}
-    state.save_node(_moved(node, NodeTrigger.REBOOT, now, **fields))
+    """Boot the node anew."""
+    _leave_boot(state, node, NodeTrigger.REBOOT, now)
+    state.order(RequestNode(node=state.nodes[node.key]))
+
+
+def _reimage(state: State, node: Node, now: int) -> None:
+    """Boot the node anew on an empty disk."""
+    _leave_boot(state, node, NodeTrigger.REIMAGE, now, disk=node.disk + 1, retained_until=None)
+    state.order(RequestNode(node=state.nodes[node.key]))
+
+
+def _deallocate(state: State, node: Node, now: int) -> None:
+    """Have the provider end the node; it stays in its pool."""
+    _leave_boot(state, node, NodeTrigger.DEALLOCATE, now)
+    state.order(DeallocateNode(node=node.key, boot=node.boot + 1))
+
+
+def _leave_boot(state: State, node: Node, trigger: NodeTrigger, now: int, **fields: Any) -> None:
+    """Whatever ran in the node's present boot counts as ended, and what is heard of it is stale from now on."""
+    fields |= {"boot": node.boot + 1, "start_task_info": None, "errors": (), "drain_option": None, "drain_then": None}
+    state.save_node(_moved(node, trigger, now, **fields))
     state.connect(node.key, False)
     vacate(state, state.node_slots[node.key], now)
+
+
+def _is_deallocated(node: Node) -> bool:
+    """Whether the provider has ended it, or was asked to."""
+    is_going = node.state is NodeState.DEALLOCATING and node.contact_boot < node.boot
+    return is_going or node.state is NodeState.DEALLOCATED
+
+
+def start_deallocated(state: State, node: Node, now: int) -> None:
+    """Boot a node that was deallocated."""
+    state.save_node(_moved(node, NodeTrigger.START, now, failed_boots=0))
     state.order(RequestNode(node=state.nodes[node.key]))
+
+
+#: What a node is asked for that may have tasks to end first: the state that it is in from then on, and its trigger.
+AFRESH = {
+    NodeState.REBOOTING: NodeTrigger.REBOOT,
+    NodeState.REIMAGING: NodeTrigger.REIMAGE,
+    NodeState.DEALLOCATING: NodeTrigger.DEALLOCATE,
+}
+#: What is done once that is so.
+_WHEN_EMPTY = {
+    NodeState.REBOOTING: reboot,
+    NodeState.REIMAGING: _reimage,
+    NodeState.DEALLOCATING: _deallocate,
+    NodeState.LEAVING_POOL: leave,
+}
 
 
 def order_again(state: State, node: Node) -> None:
@@ -337,8 +382,10 @@ def order_again(state: State, node: Node) -> None:
     """
     if node.state is NodeState.LEAVING_POOL:
         state.order(ReleaseNode(node=node.key))
-    elif node.state in BOOTING and node.drain_then is None:
+    elif is_booting(node):
         state.order(RequestNode(node=node))
+    elif node.state is NodeState.DEALLOCATING and _is_deallocated(node):
+        state.order(DeallocateNode(node=node.key, boot=node.boot))
     elif node.state is NodeState.UNKNOWN:
         _expect_again(state, node, node.state_transition_time)
 
@@ -355,10 +402,7 @@ def settle_node(state: State, key: str, now: int) -> None:
         return
     slots = state.node_slots[key]
     if node.drain_then is not None and _is_drained(state, node, slots, now):
-        if node.drain_then is NodeState.REBOOTING:
-            reboot(state, node, now)
-        else:
-            leave(state, node, now)
+        _WHEN_EMPTY[node.drain_then](state, node, now)
     elif node.state is NodeState.IDLE and slots.running:
         state.save_node(_moved(node, NodeTrigger.OCCUPY, now))
     elif node.state is NodeState.RUNNING and not slots.running and node.scheduling_state is SchedulingState.ENABLED:

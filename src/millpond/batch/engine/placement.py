@@ -23,7 +23,9 @@ RECENT_TASKS = 10
 ENDED_BY_USER = Failure(ErrorCategory.USER_ERROR, "TaskEnded", "Task Was Ended by User Request")
 ENDED_WITH_JOB = Failure(ErrorCategory.SERVER_ERROR, "TaskEnded", "The task was ended because its job has ended.")
 ENDED_WITH_NODE = Failure(
-    ErrorCategory.SERVER_ERROR, "TaskEnded", "The task was ended because its compute node is rebooting or leaving."
+    ErrorCategory.SERVER_ERROR,
+    "TaskEnded",
+    "The task was ended because its compute node takes no tasks any more.",
 )
 
 

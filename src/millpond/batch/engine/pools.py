@@ -43,10 +43,13 @@ DEFAULT_RESIZE_TIMEOUT = 15 * MINUTE
 #: Which nodes a smaller pool gives up first.
 _DISPENSABLE = (
     NodeState.UNUSABLE,
+    NodeState.DEALLOCATED,
+    NodeState.DEALLOCATING,
     NodeState.START_TASK_FAILED,
     NodeState.UNKNOWN,
     NodeState.CREATING,
     NodeState.REBOOTING,
+    NodeState.REIMAGING,
     NodeState.STARTING,
     NodeState.WAITING_FOR_START_TASK,
     NodeState.OFFLINE,

@@ -65,6 +65,10 @@ class NodeTrigger(StrEnum):
     FIND = "found again"
     TROUBLE = "troubled"
     REBOOT = "rebooted"
+    REIMAGE = "reimaged"
+    DEALLOCATE = "deallocated"
+    STOP = "stopped by its provider"
+    START = "started"
     LEAVE = "removed"
 
 
@@ -112,7 +116,7 @@ ALLOCATION: Mapping[tuple[AllocationState, AllocationTrigger], AllocationState] 
 }
 
 _N, _NT = NodeState, NodeTrigger
-#: States of a node whose agent has connected since it last booted.
+#: States of a node whose agent has connected since it last booted; one that was deallocated is starting before that.
 UP = frozenset(
     {
         _N.STARTING,
@@ -125,12 +129,13 @@ UP = frozenset(
     }
 )
 #: States of a node that waits for its agent to connect for the first time since it was asked to boot.
-BOOTING = frozenset({_N.CREATING, _N.REBOOTING})
+BOOTING = frozenset({_N.CREATING, _N.REBOOTING, _N.REIMAGING})
 #: States in which a node takes tasks.
 WORKING = frozenset({_N.IDLE, _N.RUNNING})
 
 NODE: Mapping[tuple[NodeState, NodeTrigger], NodeState] = {
-    **{(state, _NT.CONNECT): _N.STARTING for state in BOOTING},
+    # Starting: it was deallocated before.
+    **{(state, _NT.CONNECT): _N.STARTING for state in BOOTING | {_N.STARTING}},
     (_N.STARTING, _NT.AWAIT_START_TASK): _N.WAITING_FOR_START_TASK,
     (_N.STARTING, _NT.START_TASK_FAIL): _N.START_TASK_FAILED,
     (_N.WAITING_FOR_START_TASK, _NT.START_TASK_FAIL): _N.START_TASK_FAILED,
@@ -146,9 +151,15 @@ NODE: Mapping[tuple[NodeState, NodeTrigger], NodeState] = {
     (_N.UNKNOWN, _NT.FIND): _N.STARTING,
     **{(state, _NT.TROUBLE): _N.UNUSABLE for state in UP | BOOTING},
     **{(state, _NT.REBOOT): _N.REBOOTING for state in UP | {_N.UNUSABLE, _N.REBOOTING}},
-    # A node that ends before it was ever there is still being created.
+    # A node that ends before it was ever there is still being created, or reimaged.
     (_N.CREATING, _NT.REBOOT): _N.CREATING,
-    **{(state, _NT.LEAVE): _N.LEAVING_POOL for state in UP | BOOTING | {_N.UNUSABLE}},
+    (_N.REIMAGING, _NT.REBOOT): _N.REIMAGING,
+    # First while it is emptied, then when it is done, which changes nothing more.
+    **{(state, _NT.REIMAGE): _N.REIMAGING for state in UP | {_N.UNUSABLE, _N.REIMAGING}},
+    **{(state, _NT.DEALLOCATE): _N.DEALLOCATING for state in UP | {_N.UNUSABLE, _N.DEALLOCATING}},
+    (_N.DEALLOCATING, _NT.STOP): _N.DEALLOCATED,
+    (_N.DEALLOCATED, _NT.START): _N.STARTING,
+    **{(state, _NT.LEAVE): _N.LEAVING_POOL for state in UP | BOOTING | {_N.UNUSABLE, _N.DEALLOCATING, _N.DEALLOCATED}},
 }
 
 _J, _JT = JobState, JobTrigger

@@ -138,6 +138,10 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     last_boot_time: int | None = None
     #: How many times it has booted; what an agent of an earlier boot says is stale.
     boot: int = 1
+    #: The boot in which its agent first connected of late; 0: none yet.
+    contact_boot: int = 0
+    #: Which disk it has: every reimage gives it a new, empty one.
+    disk: int = 1
     #: Boots in a row that ended soon and without a task coming to its end.
     failed_boots: int = 0
     #: The highest attempt that was placed on it.
@@ -150,7 +154,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     start_task_info: StartTaskInfo | None = None
     errors: tuple[NodeError, ...] = ()
     recent_tasks: tuple[RecentTask, ...] = ()
-    #: Set while it takes no new tasks because it will leave or reboot: what becomes of its tasks, and what follows.
+    #: Set while it takes no new tasks because it will leave or boot anew, or end: what becomes of its tasks, and which
+    #: state follows.
     drain_option: DeallocationOption | None = None
     drain_then: NodeState | None = None
     #: Until when the files of tasks that ended here are to be kept.

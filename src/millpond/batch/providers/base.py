@@ -13,6 +13,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     releases_single_nodes: bool
     can_reboot: bool
     can_reimage: bool
+    #: Whether a node can be ended and started again later.
+    can_deallocate: bool
     has_low_priority: bool
 
 
@@ -24,6 +26,8 @@ class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     number: int
     boot: int
+    #: Which disk it boots on: another number than at the last boot means an empty one.
+    disk: int = 1
     vm_size: str
     #: The agent's credential and the URL of its channel.
     token: str
@@ -58,6 +62,10 @@ class Provider(Protocol):
 
     async def observe(self, nodes: Sequence[str]) -> list[Observation]:
         """Facts about nodes that were requested, also by an earlier process of the service."""
+        ...
+
+    async def stop(self, node: str) -> None:
+        """End the node with all it runs, and keep its disk. Nothing happens where it has ended already."""
         ...
 
     async def release(self, node: str) -> None:

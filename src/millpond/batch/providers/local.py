@@ -57,7 +57,9 @@ class _Node:
 class LocalProvider:
     """``on_end`` is told of every node that ends unasked."""
 
-    capabilities = Capabilities(releases_single_nodes=True, can_reboot=True, can_reimage=True, has_low_priority=True)
+    capabilities = Capabilities(
+        releases_single_nodes=True, can_reboot=True, can_reimage=True, can_deallocate=True, has_low_priority=True
+    )
 
     def __init__(self, settings: Settings, on_end: Callable[[Observation], None]) -> None:
         self._settings = settings
@@ -110,6 +112,12 @@ class LocalProvider:
                 observations.append(Observation(key, False, _last_words(self._directory_of(key))))
         return observations
 
+    async def stop(self, node: str) -> None:
+        self._restore()
+        async with self._locks.setdefault(node, asyncio.Lock()):
+            if present := self._nodes.get(node):
+                await self._end(present)
+
     async def release(self, node: str) -> None:
         self._restore()
         async with self._locks.setdefault(node, asyncio.Lock()):
@@ -135,13 +143,19 @@ class LocalProvider:
     async def _launch(self, node: NodeRequest) -> None:
         directory = self._directory_of(node.key)
         isolation = await self.isolation()
+        address = self._address(node, directory)
+        record = _read_record(directory)
+        if record and record.disk != node.disk:
+            self._addresses[node.key] = address
+            self._trash.put(directory)
         launch = AgentLaunch(
             key=node.key,
             node_id=node.node_id,
             boot=node.boot,
             token=node.token,
             channel_url=node.channel_url,
-            ip_address=self._address(node, directory),
+            disk=node.disk,
+            ip_address=address,
             directory=str(directory),
             isolation=isolation,
             hidden=[str(self._settings.data.absolute())],

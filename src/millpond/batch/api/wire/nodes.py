@@ -18,6 +18,18 @@ class NodeReboot(Model, kw_only=True):
     node_reboot_option: Maybe[DeallocationOption] = UNSET
 
 
+class NodeReimage(Model, kw_only=True):
+    node_reimage_option: Maybe[DeallocationOption] = UNSET
+
+
+class NodeDeallocate(Model, kw_only=True):
+    node_deallocate_option: Maybe[DeallocationOption] = UNSET
+
+
+class NodeDisableScheduling(Model, kw_only=True):
+    node_disable_scheduling_option: Maybe[Literal["requeue", "terminate", "taskcompletion"]] = UNSET
+
+
 class NodeError(Model, kw_only=True):
     code: Maybe[str] = UNSET
     message: Maybe[str] = UNSET
