@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     isolation: Isolation = "auto"
     #: Sizes by name (``[vm_sizes.standard_mine]`` in the file), before those that are known.
     vm_sizes: dict[str, VmSize] = {}
+    #: Least seconds from one job of a schedule to the next, and least start window; Azure's is a minute.
+    shortest_recurrence_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     #: Seconds without a word from an agent before its node counts as ``unknown``.
     heartbeat_timeout_s: float = 30.0
     #: Most rows the service keeps ready in memory for one job.

@@ -61,11 +61,6 @@ def test_refused_members_are_members() -> None:
         (pools.PoolPatch, {"mountConfiguration": [{}]}, "mountConfiguration"),
         (jobs.JobAdd, JOB | {"jobPreparationTask": {"commandLine": "x"}}, "jobPreparationTask"),
         (jobs.JobAdd, JOB | {"allowTaskPreemption": True}, "allowTaskPreemption"),
-        (
-            jobs.JobAdd,
-            JOB | {"poolInfo": {"autoPoolSpecification": {"poolLifetimeOption": "job"}}},
-            "poolInfo.autoPoolSpecification",
-        ),
         (jobs.JobPatch, {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (tasks.TaskAdd, TASK | {"dependsOn": {"taskIds": ["a"]}}, "dependsOn"),
         (tasks.TaskAdd, TASK | {"multiInstanceSettings": {"coordinationCommandLine": "x"}}, "multiInstanceSettings"),

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.batch_api import reference
 
 from millpond.batch.api import versions
-from millpond.batch.api.wire import common, images, jobs, nodes, pools, tasks
+from millpond.batch.api.wire import common, images, jobs, nodes, pools, schedules, tasks
 from millpond.batch.api.wire.codec import from_json
 from millpond.batch.api.wire.fields import Model
 from millpond.batch.api.wire.shape import Member, members
@@ -34,6 +34,9 @@ REQUESTS: list[tuple[type[Model], str, str]] = [
     (jobs.JobUpdate, "JobUpdateParameter", ""),
     (jobs.JobTerminate, "JobTerminateParameter", "BatchJobTerminateOptions"),
     (jobs.JobDisable, "JobDisableParameter", "BatchJobDisableOptions"),
+    (schedules.JobScheduleAdd, "JobScheduleAddParameter", "BatchJobScheduleCreateOptions"),
+    (schedules.JobSchedulePatch, "JobSchedulePatchParameter", "BatchJobScheduleUpdateOptions"),
+    (schedules.JobScheduleUpdate, "JobScheduleUpdateParameter", ""),
     (tasks.TaskAdd, "TaskAddParameter", "BatchTaskCreateOptions"),
     (tasks.TaskCollection, "TaskAddCollectionParameter", "BatchTaskGroup"),
     (tasks.TaskUpdate, "TaskUpdateParameter", ""),
@@ -46,6 +49,7 @@ ANSWERS: list[tuple[type[Model], str, str]] = [
     (nodes.PoolNodeCounts, "PoolNodeCounts", "BatchPoolNodeCounts"),
     (nodes.NodeFile, "NodeFile", "BatchNodeFile"),
     (jobs.Job, "CloudJob", "BatchJob"),
+    (schedules.JobSchedule, "CloudJobSchedule", "BatchJobSchedule"),
     (tasks.Task, "CloudTask", "BatchTask"),
     (tasks.TaskAddResult, "TaskAddResult", "BatchTaskCreateResult"),
     (tasks.Subtask, "SubtaskInformation", "BatchSubtask"),
@@ -210,6 +214,8 @@ _RIGHT: dict[str, Any] = {
     "nodeList": ["n"],
     "fileMode": "0770",
     "version": "1",
+    "doNotRunUntil": "2020-01-01T00:00:00Z",
+    "doNotRunAfter": "2020-01-01T00:00:00Z",
 }
 
 
@@ -226,7 +232,7 @@ _RULES: dict[type[Model], dict[str, Any]] = {
 def _minimal(model: type[Model]) -> dict[str, Any]:
     """JSON of the model that is valid and has as little as can be."""
     minimal = dict(_RULES.get(model, {}))
-    if model is pools.PoolAdd:
+    if issubclass(model, pools.PoolSpecification):
         minimal["virtualMachineConfiguration"] = _minimal(pools.VirtualMachineConfiguration)
     for field in msgspec.structs.fields(model):
         if field.required:

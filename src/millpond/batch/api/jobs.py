@@ -19,8 +19,10 @@ from ..engine.messages import (
     JobTerminateRequested,
 )
 from ..errors import error
-from ..model.job import Counts, Job, OnAllTasksComplete, OnTaskFailure
+from ..model.job import Counts, Job, OnAllTasksComplete, OnTaskFailure, PoolLifetime
 from ..model.keys import entity_key
+from .auto_pools import keep_alive_of, new_auto_pool
+from .failures import failure_info
 from .http import Answer, Call, changed, created, entity, listing
 from .lists import stored_page
 from .unbuilt import refuse_unbuilt
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 async def job_add(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.JobAdd)
     refuse_unbuilt(request)
-    job: Job = await service.runtime.submit(JobAddRequested(job=new_job(call, request, request.id)))
+    _require_own_lifetime(request.pool_info)
+    job: Job = await service.runtime.submit(JobAddRequested(job=new_job(service, call, request, request.id)))
     url = job_url(call, job.id)
     return created(url, job.last_modified, f"{call.base_url}/jobs/job-1")
 
@@ -81,13 +84,14 @@ async def job_patch(service: BatchService, call: Call) -> Answer:
     job: Job = await service.runtime.submit(
         JobChangeRequested(
             job=job_key(call),
-            document=msgspec.to_builtins(request),
+            document=_changed_members(request),
             priority=request.priority,
             max_parallel_tasks=request.max_parallel_tasks,
             max_task_retry_count=retries,
             max_wall_clock_time=wall_clock,
             on_all_tasks_complete=request.on_all_tasks_complete,
-            pool=UNSET if request.pool_info is UNSET else _pool(call, request.pool_info),
+            pool=_pool(call, request.pool_info),
+            keep_pool=_keep_pool(service, call, request.pool_info),
             conditions=call.conditions(),
         )
     )
@@ -102,7 +106,7 @@ async def job_update(service: BatchService, call: Call) -> Answer:
     job: Job = await service.runtime.submit(
         JobChangeRequested(
             job=job_key(call),
-            document=msgspec.to_builtins(request),
+            document=_changed_members(request),
             drop=[] if request.metadata is not UNSET else ["metadata"],
             priority=request.priority or 0,
             max_parallel_tasks=request.max_parallel_tasks or -1,
@@ -110,6 +114,7 @@ async def job_update(service: BatchService, call: Call) -> Answer:
             max_wall_clock_time=wall_clock,
             on_all_tasks_complete=request.on_all_tasks_complete or OnAllTasksComplete.NO_ACTION,
             pool=_pool(call, request.pool_info),
+            keep_pool=_keep_pool(service, call, request.pool_info),
             conditions=call.conditions(),
         )
     )
@@ -151,10 +156,11 @@ async def job_enable(service: BatchService, call: Call) -> Answer:
 # --- what handlers share -----------------------------------------------------------------------------------------
 
 
-def new_job(call: Call, specification: wire.JobSpecification, job_id: str) -> Job:
-    """The job that a client specified; the engine fills in what it decides on."""
+def new_job(service: BatchService, call: Call, specification: wire.JobSpecification, job_id: str) -> Job:
+    """The job that a client specified, for itself or for a schedule; the engine fills in what it decides on."""
     retries, wall_clock = _constraints(specification)
-    pool_id = _pool_id(specification.pool_info)
+    auto_pool = specification.pool_info.auto_pool_specification
+    pool_id = specification.pool_info.pool_id or ""
     return Job(
         key=entity_key(call.account, job_id),
         account=call.account,
@@ -165,6 +171,7 @@ def new_job(call: Call, specification: wire.JobSpecification, job_id: str) -> Jo
         start_time=call.now,
         pool=entity_key(call.account, pool_id),
         pool_id=pool_id,
+        auto_pool=None if auto_pool is UNSET else new_auto_pool(service, call, auto_pool),
         priority=specification.priority or 0,
         max_parallel_tasks=specification.max_parallel_tasks or -1,
         max_task_retry_count=retries,
@@ -193,18 +200,11 @@ def find_job(service: BatchService, call: Call) -> Job:
     return job
 
 
-def job_content(call: Call, job: Job) -> dict[str, Any]:
-    """A job as it is answered with."""
-    content = {
+def specification_content(job: Job) -> dict[str, Any]:
+    """What a job was made of, as it is answered with."""
+    return {
         "allowTaskPreemption": False,
         **job.document,
-        "id": job.id,
-        "url": job_url(call, job.id),
-        "eTag": to_etag(job.last_modified),
-        "lastModified": to_iso(job.last_modified),
-        "creationTime": to_iso(job.creation_time),
-        "state": job.state,
-        "stateTransitionTime": to_iso(job.state_transition_time),
         "priority": job.priority,
         "maxParallelTasks": job.max_parallel_tasks,
         "usesTaskDependencies": job.uses_task_dependencies,
@@ -214,11 +214,33 @@ def job_content(call: Call, job: Job) -> dict[str, Any]:
             "maxWallClockTime": format_duration(job.max_wall_clock_time),
             "maxTaskRetryCount": job.max_task_retry_count,
         },
-        "poolInfo": {"poolId": job.pool_id},
+        "poolInfo": _pool_info(job),
+    }
+
+
+def _pool_info(job: Job) -> dict[str, Any]:
+    if job.auto_pool is None:
+        return {"poolId": job.pool_id}
+    specified = job.document["poolInfo"]["autoPoolSpecification"]
+    return {"autoPoolSpecification": {**specified, "keepAlive": job.auto_pool.keep_alive}}
+
+
+def job_content(call: Call, job: Job) -> dict[str, Any]:
+    """A job as it is answered with."""
+    content = {
+        **specification_content(job),
+        "id": job.id,
+        "url": job_url(call, job.id),
+        "eTag": to_etag(job.last_modified),
+        "lastModified": to_iso(job.last_modified),
+        "creationTime": to_iso(job.creation_time),
+        "state": job.state,
+        "stateTransitionTime": to_iso(job.state_transition_time),
         "executionInfo": wire.JobExecutionInfo(
             start_time=to_iso(job.start_time),
             end_time=maybe_time(job.end_time),
-            pool_id=job.pool_id,
+            pool_id=job.pool_id or UNSET,
+            scheduling_error=UNSET if job.scheduling_error is None else failure_info(job.scheduling_error),
             terminate_reason=maybe(job.terminate_reason),
         ),
     }
@@ -235,10 +257,32 @@ def _constraints(request: wire.JobChange) -> tuple[int, int]:
     return given.max_task_retry_count or 0, UNLIMITED if wall_clock is UNSET else parse_duration(wall_clock)
 
 
-def _pool_id(info: wire.PoolInfo) -> str:
-    return info.pool_id or ""  # never empty: auto pools have been refused
+def _require_own_lifetime(info: wire.PoolInfo) -> None:
+    """Refuse a pool that is to live as long as a schedule, of a job that has none."""
+    auto_pool = info.auto_pool_specification
+    if auto_pool is not UNSET and auto_pool.pool_lifetime_option is PoolLifetime.JOB_SCHEDULE:
+        raise error(
+            "InvalidPropertyValue",
+            ("PropertyName", "poolInfo.autoPoolSpecification.poolLifetimeOption"),
+            ("PropertyValue", auto_pool.pool_lifetime_option),
+            ("Reason", "The job belongs to no schedule."),
+        )
 
 
-def _pool(call: Call, info: wire.PoolInfo) -> tuple[str, str]:
-    pool_id = _pool_id(info)
-    return entity_key(call.account, pool_id), pool_id
+def _changed_members(request: wire.JobPatch | wire.JobUpdate) -> dict[str, Any]:
+    """What a change says, without the pool, which the record knows by its key."""
+    document: dict[str, Any] = msgspec.to_builtins(request)
+    document.pop("poolInfo", None)
+    return document
+
+
+def _pool(call: Call, info: wire.PoolInfo | UnsetType) -> tuple[str, str] | UnsetType:
+    if info is UNSET or info.pool_id is UNSET:
+        return UNSET
+    return entity_key(call.account, info.pool_id), info.pool_id
+
+
+def _keep_pool(service: BatchService, call: Call, info: wire.PoolInfo | UnsetType) -> bool | UnsetType:
+    if info is UNSET or info.auto_pool_specification is UNSET:
+        return UNSET
+    return keep_alive_of(find_job(service, call), info.auto_pool_specification)

@@ -21,11 +21,12 @@ from ..engine.messages import (
 from ..errors import error
 from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, Node, NodeError, Pool, StartTaskInfo
+from .failures import failure_info
 from .http import Answer, Call, entity, listing
 from .jobs import job_url
 from .lists import stored_page
 from .pools import find_pool, pool_url
-from .tasks import execution_info, failure_info
+from .tasks import execution_info
 from .wire import nodes as wire
 from .wire.common import NameValuePair
 from .wire.fields import maybe, maybe_time

@@ -32,6 +32,11 @@ _NESTED: dict[str, dict[str, str]] = {
         "end_time": "executionInfo/endTime",
         "pool_id": "executionInfo/poolId",
     },
+    "job_schedules": {
+        "end_time": "executionInfo/endTime",
+        "do_not_run_until": "schedule/doNotRunUntil",
+        "do_not_run_after": "schedule/doNotRunAfter",
+    },
     "tasks": {
         "start_time": "executionInfo/startTime",
         "end_time": "executionInfo/endTime",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import error
-from . import account, files, jobs, nodes, pools, tasks
+from . import account, files, job_schedules, jobs, nodes, pools, tasks
 from .http import Answer, Call
 from .routes import Operation
 
@@ -79,6 +79,18 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", f"{_TASK}/files/{{filePath}}", files.file_get_from_task),
     Operation("HEAD", f"{_TASK}/files/{{filePath}}", files.file_get_properties_from_task),
     Operation("DELETE", f"{_TASK}/files/{{filePath}}", files.file_delete_from_task),
+    # job schedules
+    Operation("POST", "/jobschedules", job_schedules.job_schedule_add),
+    Operation("GET", "/jobschedules", job_schedules.job_schedule_list),
+    Operation("GET", _SCHEDULE, job_schedules.job_schedule_get),
+    Operation("HEAD", _SCHEDULE, job_schedules.job_schedule_exists),
+    Operation("PATCH", _SCHEDULE, job_schedules.job_schedule_patch),
+    Operation("PUT", _SCHEDULE, job_schedules.job_schedule_update),
+    Operation("DELETE", _SCHEDULE, job_schedules.job_schedule_delete),
+    Operation("POST", f"{_SCHEDULE}/disable", job_schedules.job_schedule_disable),
+    Operation("POST", f"{_SCHEDULE}/enable", job_schedules.job_schedule_enable),
+    Operation("POST", f"{_SCHEDULE}/terminate", job_schedules.job_schedule_terminate),
+    Operation("GET", f"{_SCHEDULE}/jobs", job_schedules.job_list_from_job_schedule),
     # not yet
     Operation("GET", "/applications", not_implemented),
     Operation("GET", "/applications/{applicationId}", not_implemented),
@@ -98,17 +110,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", f"{_NODE}/extensions", not_implemented, since="2021-06-01"),
     Operation("GET", f"{_NODE}/extensions/{{extensionName}}", not_implemented, since="2021-06-01"),
     Operation("GET", f"{_JOB}/jobpreparationandreleasetaskstatus", not_implemented),
-    Operation("POST", "/jobschedules", not_implemented),
-    Operation("GET", "/jobschedules", not_implemented),
-    Operation("GET", _SCHEDULE, not_implemented),
-    Operation("HEAD", _SCHEDULE, not_implemented),
-    Operation("PATCH", _SCHEDULE, not_implemented),
-    Operation("PUT", _SCHEDULE, not_implemented),
-    Operation("DELETE", _SCHEDULE, not_implemented),
-    Operation("POST", f"{_SCHEDULE}/disable", not_implemented),
-    Operation("POST", f"{_SCHEDULE}/enable", not_implemented),
-    Operation("POST", f"{_SCHEDULE}/terminate", not_implemented),
-    Operation("GET", f"{_SCHEDULE}/jobs", not_implemented),
     Operation("GET", "/certificates", not_implemented, until="2024-02-01"),
     Operation("POST", "/certificates", not_implemented, until="2024-02-01"),
     Operation("GET", _CERTIFICATE, not_implemented, until="2024-02-01"),

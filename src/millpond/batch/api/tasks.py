@@ -24,16 +24,17 @@ from ..engine.messages import (
 from ..errors import error
 from ..model.job import Job
 from ..model.keys import task_key
-from ..model.task import Failure, Task, TaskState
+from ..model.task import Task, TaskState
 from ..store.base import StoredTask
 from . import versions
+from .failures import failure_info
 from .http import Answer, Call, changed, created, entity, error_content, listing
 from .jobs import find_job, job_key, job_url
 from .lists import stored_page
 from .unbuilt import refuse_unbuilt
 from .wire import tasks as wire
 from .wire.codec import decode_json, encode, from_json, try_decode
-from .wire.common import FailureInfo, NameValuePair, TaskConstraints
+from .wire.common import TaskConstraints
 from .wire.fields import maybe, maybe_time
 
 if TYPE_CHECKING:
@@ -252,15 +253,6 @@ def execution_info(task: Task) -> wire.TaskExecutionInfo:
         requeue_count=task.requeue_count,
         last_requeue_time=maybe_time(task.last_requeue_time),
         result=maybe(task.result),
-    )
-
-
-def failure_info(failure: Failure) -> FailureInfo:
-    return FailureInfo(
-        category=failure.category.value,
-        code=failure.code,
-        message=failure.message,
-        details=[NameValuePair(name=name, value=value) for name, value in failure.details] or UNSET,
     )
 
 

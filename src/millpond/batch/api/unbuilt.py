@@ -65,9 +65,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     jobs.JobChange: {
         "allow_task_preemption": "Tasks are never preempted.",
     },
-    jobs.PoolInfo: {
-        "auto_pool_specification": "Jobs cannot make their own pools yet; specify poolId.",
-    },
     tasks.TaskSpecification: {
         "depends_on": "Task dependencies are not supported yet.",
         "multi_instance_settings": "Multi-instance tasks are not supported yet.",

@@ -16,9 +16,6 @@ from ..model.task import ErrorCategory, Failure
 from .pools import add_pool, delete_pool
 from .state import State
 
-#: What a job is told for a refusal of its pool.
-_SCHEDULING_ERRORS = {"PoolQuotaReached": "AutoPoolCreationFailedWithQuotaReached"}
-
 
 def provide_pool(state: State, job: Job, now: int) -> Job:
     """The job with the pool that it asks for; where that cannot be made, with the reason."""
@@ -33,10 +30,16 @@ def provide_pool(state: State, job: Job, now: int) -> Job:
     try:
         add_pool(state, replace(auto.pool, key=key, account=job.account, id=pool_id), now)
     except ServiceError as refusal:
-        code = _SCHEDULING_ERRORS.get(refusal.code, "InvalidAutoPoolSettings")
-        failure = Failure(ErrorCategory.USER_ERROR, code, refusal.message, refusal.details)
+        failure = Failure(ErrorCategory.USER_ERROR, _scheduling_error(refusal), refusal.message, refusal.details)
         return replace(provided, pool_id="", scheduling_error=failure)
     return provided
+
+
+def _scheduling_error(refusal: ServiceError) -> str:
+    """The code that a job is told for a refusal of its pool."""
+    if refusal.code == "PoolQuotaReached":
+        return "AutoPoolCreationFailedWithQuotaReached"
+    return "InvalidAutoScaleFormulaInAutoPool" if refusal.code.startswith("AutoScal") else "InvalidAutoPoolSettings"
 
 
 def release_pool_of_job(state: State, job: Job, now: int) -> None:

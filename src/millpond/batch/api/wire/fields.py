@@ -71,6 +71,7 @@ class Model(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=wir
 
 
 _ID = r"\A[A-Za-z0-9_-]{1,64}\Z"
+_PREFIX = r"\A[A-Za-z0-9_-]{0,20}\Z"
 _DURATION = r"\AP(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d{1,9})?S)?)?(?<![PT])\Z"
 _NO_NUL = r"\A[^\0]*\Z"
 _VARIABLE = r"\A[^=\0]+\Z"
@@ -79,6 +80,7 @@ _OCTAL = r"\A[0-7]{1,5}\Z"
 #: What a value that does not match one of the patterns is told.
 PATTERN_REASONS = {
     _ID: "An id has 1 to 64 characters of A-Z, a-z, 0-9, hyphen and underscore.",
+    _PREFIX: "A prefix has at most 20 characters of A-Z, a-z, 0-9, hyphen and underscore.",
     _DURATION: "The value is not an ISO 8601 duration, or is negative.",
     _NO_NUL: "The value contains a NUL character.",
     _VARIABLE: "The name is empty or contains '=' or a NUL character.",
@@ -86,6 +88,7 @@ PATTERN_REASONS = {
 }
 
 Id = Annotated[str, Meta(pattern=_ID)]
+PoolIdPrefix = Annotated[str, Meta(pattern=_PREFIX)]
 Duration = Annotated[str, Meta(pattern=_DURATION)]
 CommandLine = Annotated[str, Meta(pattern=_NO_NUL)]
 Text = Annotated[str, Meta(pattern=_NO_NUL)]

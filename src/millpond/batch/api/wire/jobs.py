@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import UNSET, Meta
 
 from millpond.common.clock import MINUTE
 from millpond.common.durations import parse_duration
 
-from ...model.job import DisableTasks, JobState, OnAllTasksComplete, OnTaskFailure
+from ...model.job import DisableTasks, JobState, OnAllTasksComplete, OnTaskFailure, PoolLifetime
 from .common import (
     ApplicationPackageReference,
     EnvironmentSetting,
@@ -27,12 +27,13 @@ from .fields import (
     Model,
     Moment,
     Opaque,
+    PoolIdPrefix,
     PropertyError,
     RetryCount,
     Since,
     Until,
 )
-from .pools import PoolSpecification
+from .pools import PoolSpecification, require_one_machine
 from .tasks import AuthenticationTokenSettings, RequiredSlots
 
 
@@ -75,10 +76,14 @@ class JobReleaseTask(Process, kw_only=True):
 
 
 class AutoPoolSpecification(Model, kw_only=True):
-    auto_pool_id_prefix: Maybe[Annotated[str, Meta(max_length=20)]] = UNSET
-    pool_lifetime_option: Literal["jobschedule", "job"]
+    auto_pool_id_prefix: Maybe[PoolIdPrefix] = UNSET
+    pool_lifetime_option: PoolLifetime
     keep_alive: Maybe[bool] = UNSET
     pool: Maybe[PoolSpecification] = UNSET
+
+    def __post_init__(self) -> None:
+        if self.pool is not UNSET:
+            require_one_machine(self.pool, "pool.")
 
 
 class PoolInfo(Model, kw_only=True):

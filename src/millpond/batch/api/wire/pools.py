@@ -367,16 +367,21 @@ class PoolSpecification(Model, kw_only=True):
         _check_resize_timeout(self.resize_timeout)
 
 
+def require_one_machine(pool: PoolSpecification, path: str = "") -> None:
+    """Raise :class:`PropertyError` unless the pool says in one way what its nodes are; ``path`` leads to the pool."""
+    if (pool.virtual_machine_configuration is UNSET) == (pool.cloud_service_configuration is UNSET):
+        raise PropertyError(
+            f"{path}virtualMachineConfiguration",
+            "Exactly one of virtualMachineConfiguration and cloudServiceConfiguration must be specified.",
+        )
+
+
 class PoolAdd(PoolSpecification, kw_only=True):
     id: Id
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.virtual_machine_configuration is UNSET) == (self.cloud_service_configuration is UNSET):
-            raise PropertyError(
-                "virtualMachineConfiguration",
-                "Exactly one of virtualMachineConfiguration and cloudServiceConfiguration must be specified.",
-            )
+        require_one_machine(self)
 
 
 class ResizeError(Model, kw_only=True):
