@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ from tests.clients import run_client
 from tests.servers import Server, millpond
 
 _ROOT = Path(__file__).parents[2]
-_PAGES = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md"]
+_PAGES = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/applications.md"]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(\s*([^)#:]+)(?:#[^)]*)?\)")
 
@@ -45,7 +47,7 @@ def test_commands_exist(example: Example) -> None:
         for target in re.findall(r"\bmake (\w+)", line):
             assert f"\n{target}:" in makefile
         for command in re.findall(r"\bmillpond (\w+)([^|)]*)", line):
-            usage = millpond(command[0], "--help").stdout
+            usage = millpond(command[0], *re.findall(r"^ (\w[\w-]*)", command[1]), "--help").stdout
             assert [option for option in re.findall(r"--[\w-]+", command[1]) if option not in usage] == []
         for file in re.findall(r"\bpython (\S+\.py)", line):
             assert (_ROOT / file).exists()
@@ -61,6 +63,21 @@ def test_tutorial_quotes_its_programs() -> None:
 def test_tutorial_has_the_nine_steps_in_order() -> None:
     steps = re.findall(r"^## Step (\d): ", (_ROOT / "docs/tutorial.md").read_text(), re.MULTILINE)
     assert steps == list("123456789")
+
+
+def test_program_that_runs_a_tool_of_a_package(server: Server, tmp_path: Path) -> None:
+    package = tmp_path / "tool-1.0.zip"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("run.sh", "#!/bin/sh\necho The tool runs\n")
+        archive.getinfo("run.sh").external_attr = 0o100755 << 16
+    commands = _examples("sh", "docs/applications.md")[0].text.replace("tool-1.0.zip", str(package))
+    for command in commands.splitlines():
+        done = millpond(*shlex.split(command)[1:], "--data", server.data)
+        assert done.returncode == 0, done.stderr
+    (example,) = _examples("python", "docs/applications.md")
+    script = tmp_path / "example.py"
+    script.write_text(example.text)
+    assert run_client("tutorial-today", script, env=server.credentials).stdout == "The tool runs\n\n"
 
 
 def test_program_of_the_readme_runs(server: Server, tmp_path: Path) -> None:

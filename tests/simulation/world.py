@@ -32,6 +32,7 @@ from millpond.batch.engine.messages import (
     NodeDeallocated,
     NodeEnded,
     NodeNotGranted,
+    NodePrepared,
     NodeReleased,
     PurgeJob,
     RaiseAt,
@@ -376,6 +377,7 @@ class Agent:
     machine: Machine = field(default_factory=Machine)
     is_alive: bool = True
     is_connected: bool = False
+    is_prepared: bool = False
     #: Away for so long that the service may give the node up.
     is_absent: bool = False
     channel: int = 0
@@ -397,9 +399,23 @@ class Agent:
                 self.die()
 
         event = AgentConnected(
-            node=self.node, boot=self.boot, ip_address="10.0.0.4", agent_version="1", start_task=None, holding=holding
+            node=self.node,
+            boot=self.boot,
+            ip_address="10.0.0.4",
+            agent_version="1",
+            start_task=None,
+            is_prepared=self.is_prepared,
+            holding=holding,
         )
         self.world.send(event, answer)
+        if not self.is_prepared:
+            self.world.later(self.world.rng.randrange(500) * MILLISECOND, self._prepare)
+
+    def _prepare(self) -> None:
+        """What the node needs before tasks is there; an agent whose channel is broken says so in its next hello."""
+        self.is_prepared = True
+        if self.is_connected:
+            self._deliver(lambda: self.world.send(NodePrepared(node=self.node, boot=self.boot)))
 
     def break_channel(self) -> None:
         if not self.is_connected:

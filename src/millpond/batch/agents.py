@@ -37,6 +37,7 @@ from millpond.common.agent_protocol import (
     FromAgent,
     Hello,
     Orders,
+    Prepared,
     Report,
     Reports,
     Started,
@@ -54,6 +55,7 @@ from .engine.messages import (
     AgentLost,
     AttemptRef,
     Event,
+    NodePrepared,
     NodeTroubled,
     StartTaskReported,
     TaskEnded,
@@ -256,6 +258,7 @@ class Agents:
                     ip_address=hello.ip_address,
                     agent_version=hello.agent_version,
                     start_task=None if hello.start_task is None else _start_task_info(hello.start_task),
+                    is_prepared=hello.is_prepared,
                     holding=list(connection.attempts),
                 )
             )
@@ -465,6 +468,8 @@ def _event(connection: _Connection, report: Report) -> Event:
             return TaskStarted(node=node, boot=boot, attempt=attempt, start_time=report.start_time)
         case FilesDeleted():
             return ChoreDone(chore=report.chore)
+        case Prepared():
+            return NodePrepared(node=node, boot=boot)
         case StartTaskReport():
             return StartTaskReported(node=node, boot=boot, info=_start_task_info(report))
         case Trouble():

@@ -67,6 +67,14 @@ _ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The request is not supported for the specified api version.",
     ),
+    # applications
+    "ApplicationNotFound": (404, "The specified application does not exist."),
+    "InvalidApplicationPackageReferences": (
+        409,
+        "One or more application package references could not be satisfied. This occurs if the application id or"
+        " version does not exist or is not active, or if the reference did not specify a version and there is no"
+        " default version.",
+    ),
     # pools and nodes
     "NodeAlreadyInTargetSchedulingState": (409, "The specified node is already in the target scheduling state."),
     "NodeBeingCreated": (409, "The specified node is being created."),

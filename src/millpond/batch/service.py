@@ -8,6 +8,7 @@ from millpond.common.clock import Clock, SystemClock
 from millpond.common.config import Settings
 
 from .agents import Agents, NodeFiles, NodeTokens
+from .applications import open_applications
 from .effects import Effects
 from .providers.base import Observation, Provider
 from .runtime import Runtime
@@ -37,6 +38,7 @@ class BatchService:
         self.provider = provider
         self.tokens = tokens
         self.settings = settings
+        self.applications = open_applications(settings)
         self._effects = effects
 
     async def start(self) -> None:

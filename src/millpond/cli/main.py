@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 account_app = typer.Typer(help="The accounts that clients sign their requests with.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
+packages_app = typer.Typer(help="The application packages that nodes can have.", no_args_is_help=True)
+app.add_typer(packages_app, name="app")
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default="the user's own")
@@ -35,6 +37,10 @@ ConfigOption = Annotated[
 KindOption = Annotated[
     Literal["batch", "storage"] | None, typer.Option("--kind", help="Needed where both kinds have the name.")
 ]
+BatchAccountOption = Annotated[
+    str | None, typer.Option("--account", metavar="NAME", help="Batch account.", show_default="the first one")
+]
+ApplicationArgument = Annotated[str, typer.Argument(metavar="ID", help="The application.")]
 
 
 def main() -> None:
@@ -152,6 +158,78 @@ def account_rotate_key(
     from .accounts import rotate_key
 
     rotate_key(_settings(config, data), name, kind, key)
+
+
+@packages_app.command("add")
+def app_add(
+    application: ApplicationArgument,
+    version: Annotated[str, typer.Argument(help="Its version.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip file, which nodes unpack.")],
+    default: Annotated[
+        bool, typer.Option("--default", help="Have references without a version mean this one.")
+    ] = False,
+    display_name: Annotated[str | None, typer.Option(metavar="NAME", help="What clients show.")] = None,
+    allow_updates: Annotated[
+        bool | None, typer.Option(help="Whether versions may be replaced from now on.", show_default="as it is, or yes")
+    ] = None,
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Add a package, or replace it. Pools and tasks can refer to it at once; nodes that have an older one keep it."""
+    from .applications import add_package
+
+    add_package(
+        _settings(config, data),
+        account,
+        application,
+        version,
+        file,
+        is_default=default,
+        display_name=display_name,
+        allow_updates=allow_updates,
+    )
+
+
+@packages_app.command("list")
+def app_list(
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    format: Annotated[Literal["table", "json"], typer.Option(help="How to print them.")] = "table",
+    config: ConfigOption = None,
+) -> None:
+    """List the packages of an account."""
+    from .applications import list_applications
+
+    list_applications(_settings(config, data), account, format)
+
+
+@packages_app.command("remove")
+def app_remove(
+    application: ApplicationArgument,
+    version: Annotated[str | None, typer.Argument(help="Which of its packages.", show_default="all")] = None,
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Remove a package, or a whole application. Nodes that have it keep it."""
+    from .applications import remove_package
+
+    remove_package(_settings(config, data), account, application, version)
+
+
+@packages_app.command("set-default")
+def app_set_default(
+    application: ApplicationArgument,
+    version: Annotated[str | None, typer.Argument(help="One of its versions.", show_default="none")] = None,
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Say which version is meant by references that name none."""
+    from .applications import set_default
+
+    set_default(_settings(config, data), account, application, version)
 
 
 @app.command()

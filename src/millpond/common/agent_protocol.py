@@ -80,6 +80,10 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     may_retry: bool = False
 
 
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """The node has what it needs before tasks; the first report of its start task, if it has one, came before."""
+
+
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
     """The node cannot work until it is rebooted."""
 
@@ -94,7 +98,7 @@ class FilesDeleted(msgspec.Struct, frozen=True, tag="filesDeleted"):
     chore: int
 
 
-Report = StartTaskReport | Started | Ended | Trouble | FilesDeleted
+Report = Prepared | StartTaskReport | Started | Ended | Trouble | FilesDeleted
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
@@ -103,6 +107,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     boot: int
     ip_address: str
     start_task: StartTaskReport | None
+    #: Whether :class:`Prepared` is true.
+    is_prepared: bool = True
     holding: list[Attempt]
 
 
@@ -198,6 +204,22 @@ class FileRequest(msgspec.Struct, frozen=True, kw_only=True, tag="fileRequest"):
     #: ``read``: the range.
     offset: int = 0
     length: int | None = None
+
+
+class PackageInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An application package, as the service answers an agent's GET of ``applications/{id}`` (``version=``) in JSON.
+
+    The URL is below that of the agent's channel, with http for ws, and takes the same token; the package itself, a zip
+    file, is at ``packages/{digest}`` there.
+    """
+
+    #: As the application was added, whatever the case of the id that was asked for.
+    application_id: str
+    version: str
+    #: SHA-256 of the zip file, in hexadecimal.
+    digest: str
+    #: Where it is unpacked, below ``applications``; no two packages have the same.
+    directory: str
 
 
 ToAgent = Welcome | Orders | FileRequest

@@ -31,6 +31,7 @@ from millpond.common.agent_protocol import (
     FileRequest,
     Hello,
     Orders,
+    Prepared,
     Report,
     Reports,
     ToAgent,
@@ -40,9 +41,11 @@ from millpond.common.agent_protocol import (
 )
 from millpond.common.clock import SECOND, SystemClock
 
+from . import failures
+from .applications import Applications, PackageError
+from .cancellation import Cancellation
 from .channel import Channel
-from .documents import PoolDocument, decode_pool, decode_task
-from .failures import launch_failed
+from .documents import ApplicationPackageReference, PoolDocument, decode_pool, decode_task
 from .files import FileService
 from .log import set_up as set_up_log
 from .loop import Loop
@@ -50,6 +53,7 @@ from .machine import Instruction, Kill, Launch, Machine, Tell
 from .retention import Retention
 from .runner import Outcome, Run, Runner
 from .start_task import StartTask
+from .supplies import Supplies
 from .users import Users
 from .workdir import WorkDirectory
 
@@ -75,12 +79,14 @@ class Agent:
         self._machine = Machine()
         self._work = WorkDirectory(root)
         self._users = Users(can_switch=can_switch_users)
-        self._runner = Runner(self._loop, self._work, self._users)
+        self._applications = Applications(root, Supplies(launch.channel_url, launch.token))
+        self._runner = Runner(self._loop, self._work, self._users, self._applications)
         self._files = FileService(root)
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
         self._retention = Retention(root)
         self._pool: PoolDocument | None = None
+        self._is_prepared = False
         self._start_task: StartTask | None = None
         self._trouble: Trouble | None = None
         self._instructions: deque[Instruction] = deque()
@@ -155,6 +161,7 @@ class Agent:
                 boot=self._launch.boot,
                 ip_address=self._launch.ip_address,
                 start_task=self._start_task.report if self._start_task else None,
+                is_prepared=self._is_prepared,
                 holding=self._machine.holding,
             )
         )
@@ -187,7 +194,7 @@ class Agent:
     # --- tasks
 
     def _boot(self, welcome: Welcome) -> None:
-        """Learn of the node's pool; the first time after a boot, make its users and run its start task."""
+        """Learn of the node's pool; the first time after a boot, prepare the node for its start task."""
         self._work.welcome(welcome)
         if self._pool is not None:
             return
@@ -199,16 +206,39 @@ class Agent:
         except (OSError, msgspec.MsgspecError) as error:
             log.exception("the node cannot be prepared")
             self._pool = self._pool or PoolDocument()
-            self._trouble = Trouble(
-                "NodePreparationError", "The node could not be prepared", (("Message", str(error)),)
-            )
-            self._tell(self._trouble)
+            self._fail("NodePreparationError", "The node could not be prepared", (("Message", str(error)),))
             return
-        if self._pool.start_task:
-            self._start_task = StartTask(
-                self._pool.start_task, self._work.startup, self._runner, self._clock, self._tell
-            )
+        if references := self._pool.application_package_references:
+            self._loop.in_thread("packages", 1, partial(self._install, references), self._installed)
+        else:
+            self._begin(self._pool)
+
+    def _install(self, references: list[ApplicationPackageReference]) -> dict[str, str] | PackageError:
+        """Have the pool's packages. In a thread."""
+        try:
+            return self._applications.install(references, Cancellation())
+        except PackageError as error:
+            return error
+
+    def _installed(self, outcome: dict[str, str] | PackageError) -> None:
+        if isinstance(outcome, PackageError):
+            failure = failures.package_failed(outcome.details)
+            self._fail(failure.code, failure.message, failure.details)
+        elif self._pool:
+            self._runner.pool_packages = outcome
+            self._begin(self._pool)
+
+    def _fail(self, code: str, message: str, details: tuple[tuple[str, str], ...]) -> None:
+        self._trouble = Trouble(code, message, details)
+        self._tell(self._trouble)
+
+    def _begin(self, pool: PoolDocument) -> None:
+        """The node has all that it needs before its start task, and tasks."""
+        self._is_prepared = True
+        if pool.start_task:
+            self._start_task = StartTask(pool.start_task, self._work.startup, self._runner, self._clock, self._tell)
             self._start_task.begin()
+        self._tell(Prepared())
 
     def _follow(self, instructions: list[Instruction]) -> None:
         """Carry instructions out. What they lead to at once is done after them, not within them."""
@@ -234,7 +264,7 @@ class Agent:
         try:
             document = decode_task(assignment.task)
         except msgspec.MsgspecError as error:
-            on_end(Outcome(None, launch_failed(str(error))))
+            on_end(Outcome(None, failures.launch_failed(str(error))))
             return
         self._runner.start(
             Run(

@@ -7,6 +7,10 @@ import socket
 import threading
 
 
+class CancelledError(Exception):
+    """The task was ended meanwhile."""
+
+
 class Cancellation:
     """Set once, from any thread; then waits on the sockets that were entrusted to it end at once."""
 

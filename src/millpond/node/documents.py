@@ -46,6 +46,11 @@ class ResourceFile(msgspec.Struct, frozen=True, rename="camel"):
     file_mode: str | None = None
 
 
+class ApplicationPackageReference(msgspec.Struct, frozen=True, rename="camel"):
+    application_id: str
+    version: str | None = None
+
+
 class UploadHeader(msgspec.Struct, frozen=True):
     name: str
     value: str | None = None
@@ -83,6 +88,7 @@ class TaskDocument(msgspec.Struct, frozen=True, rename="camel"):
 
     command_line: str = ""
     resource_files: list[ResourceFile] | None = None
+    application_package_references: list[ApplicationPackageReference] | None = None
     output_files: list[OutputFile] | None = None
     environment_settings: list[EnvironmentSetting] | None = None
     user_identity: UserIdentity | None = None
@@ -102,6 +108,7 @@ class _VirtualMachineConfiguration(msgspec.Struct, frozen=True, rename="camel"):
 
 class PoolDocument(msgspec.Struct, frozen=True, rename="camel"):
     start_task: StartTaskDocument | None = None
+    application_package_references: list[ApplicationPackageReference] | None = None
     user_accounts: list[UserAccount] | None = None
     virtual_machine_configuration: _VirtualMachineConfiguration | None = None
 

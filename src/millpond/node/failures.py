@@ -36,6 +36,12 @@ def directory_failed(error: OSError) -> FailureInfo:
     )
 
 
+def package_failed(details: tuple[tuple[str, str], ...]) -> FailureInfo:
+    return FailureInfo(
+        "servererror", "ApplicationPackageError", "An application package could not be installed", details
+    )
+
+
 def unknown_user(name: str) -> FailureInfo:
     return FailureInfo(
         "usererror",

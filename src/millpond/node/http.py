@@ -21,7 +21,7 @@ from urllib3.exceptions import (
     URLSchemeUnknown,
 )
 
-from .cancellation import Cancellation
+from .cancellation import Cancellation, CancelledError
 
 _TRIES = 4
 _FIRST_PAUSE_S = 0.25
@@ -37,10 +37,6 @@ class Body(Protocol):
     """What is sent, read a piece at a time."""
 
     def read(self, size: int, /) -> bytes: ...
-
-
-class CancelledError(Exception):
-    """The task was ended meanwhile."""
 
 
 class StatusError(Exception):

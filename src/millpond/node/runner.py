@@ -17,8 +17,9 @@ from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
 from . import commandline, failures
-from .cancellation import Cancellation
-from .documents import OutputFile, ResourceFile, TaskDocument
+from .applications import Applications, PackageError
+from .cancellation import Cancellation, CancelledError
+from .documents import OutputFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
 from .users import UnknownUserError, User, Users
@@ -50,6 +51,8 @@ class Run:
     attempt: Attempt | None = None
     #: Settings that the task's own override.
     environment: dict[str, str] = field(default_factory=dict)
+    #: Where the packages are that it refers to itself.
+    packages: dict[str, str] = field(default_factory=dict)
     user: User | None = None
     has_process: bool = False
     #: By the monotonic clock, in seconds.
@@ -64,14 +67,17 @@ class Run:
 class Runner:
     """Carries runs out. All of it happens in the loop's thread, except for transfers of files."""
 
-    def __init__(self, loop: Loop, work: WorkDirectory, users: Users) -> None:
+    def __init__(self, loop: Loop, work: WorkDirectory, users: Users, applications: Applications) -> None:
         self._loop = loop
         self._work = work
         self._users = users
+        self._applications = applications
         self._trees = Trees()
         self._runs: dict[str, Run] = {}
         self._next_deadline: float | None = None
         self.has_containers = False
+        #: Variables that name the directories of the pool's packages.
+        self.pool_packages: dict[str, str] = {}
 
     @property
     def due_in_s(self) -> float:
@@ -102,8 +108,8 @@ class Runner:
         else:
             if document.container_settings is not None:
                 self._fail_to_start(run, failures.containers_not_supported(self.has_containers))
-            elif document.resource_files:
-                self._fetch(run, run.user, document.resource_files)
+            elif document.resource_files or document.application_package_references:
+                self._fetch(run, run.user)
             else:
                 self._spawn(run, run.user)
 
@@ -128,13 +134,15 @@ class Runner:
         if self._next_deadline is not None and time.monotonic() >= self._next_deadline:
             self._enforce_deadlines()
 
-    def _fetch(self, run: Run, user: User, files: list[ResourceFile]) -> None:
+    def _fetch(self, run: Run, user: User) -> None:
         cancelled = run.cancelled = Cancellation()
 
         def fetch() -> FailureInfo | None:
             from .transfer import fetch_all
 
-            return fetch_all(files, f"{run.directory}/wd", user.credentials, cancelled)
+            return self._install(run, cancelled) or fetch_all(
+                run.document.resource_files or [], f"{run.directory}/wd", user.credentials, cancelled
+            )
 
         def fetched(failure: FailureInfo | None) -> None:
             run.cancelled = None
@@ -148,6 +156,16 @@ class Runner:
                 self._spawn(run, user)
 
         self._loop.in_thread("download", _DOWNLOADS, fetch, fetched)
+
+    def _install(self, run: Run, cancelled: Cancellation) -> FailureInfo | None:
+        """Have the packages that the run refers to. In a thread."""
+        try:
+            run.packages = self._applications.install(run.document.application_package_references or (), cancelled)
+        except PackageError as error:
+            return failures.package_failed(error.details)
+        except CancelledError:
+            pass
+        return None
 
     def _spawn(self, run: Run, user: User) -> None:
         try:
@@ -168,7 +186,8 @@ class Runner:
 
     def _environment(self, run: Run, user: User) -> dict[str, str]:
         settings = {**run.environment, **run.document.environment()} if run.environment else run.document.environment()
-        return self._work.environment(run.directory, user, settings, run.attempt)
+        environment = self._work.environment(run.directory, user, settings, run.attempt)
+        return {**environment, **self.pool_packages, **run.packages}
 
     def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:
         if run.user:

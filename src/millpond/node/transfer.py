@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from millpond.common.agent_protocol import FailureInfo
 
-from .cancellation import Cancellation
+from .cancellation import Cancellation, CancelledError
 from .documents import ResourceFile
-from .http import CHUNK, CancelledError, Connections, ExchangeError, without_query
+from .http import CHUNK, Connections, ExchangeError, without_query
 from .users import Credentials, as_file_user
 
 log = logging.getLogger(__name__)

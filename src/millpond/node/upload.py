@@ -22,10 +22,10 @@ from millpond.common.agent_protocol import FailureInfo
 from millpond.common.clock import SystemClock, to_iso
 
 from . import patterns
-from .cancellation import Cancellation
+from .cancellation import Cancellation, CancelledError
 from .documents import OutputContainer, OutputFile
 from .files import is_inside, place_of
-from .http import Body, CancelledError, Connections, ExchangeError, without_query
+from .http import Body, Connections, ExchangeError, without_query
 from .users import Credentials, as_file_user
 
 log = logging.getLogger(__name__)

@@ -40,6 +40,7 @@ class WorkDirectory:
     def prepare(self) -> None:
         """Make what every node has, and forget what an earlier boot meant to remove."""
         os.umask(0o022)
+        shutil.rmtree(self.root / "applications", ignore_errors=True)  # a boot installs what the pool has now
         for name in ("applications", "fsmounts", "shared", "startup", "volatile/startup", "workitems"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o755)

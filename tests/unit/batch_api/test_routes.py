@@ -14,6 +14,8 @@ ROUTES = Routes(OPERATIONS)
 
 #: Operations that stand for themselves until they are built.
 BUILT = {
+    "Application_Get",
+    "Application_List",
     "Account_ListNodeAgentSkus",
     "Account_ListPoolNodeCounts",
     "Account_ListSupportedImages",

@@ -29,11 +29,6 @@ def test_refused_members_are_members() -> None:
         (pools.PoolAdd, POOL | {"enableAutoScale": True}, "enableAutoScale"),
         (
             pools.PoolAdd,
-            POOL | {"applicationPackageReferences": [{"applicationId": "a"}]},
-            "applicationPackageReferences",
-        ),
-        (
-            pools.PoolAdd,
             POOL | {"virtualMachineConfiguration": MACHINE | {"containerConfiguration": {"type": "dockerCompatible"}}},
             "virtualMachineConfiguration.containerConfiguration",
         ),

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.batch_api import reference
 
 from millpond.batch.api import versions
-from millpond.batch.api.wire import common, images, jobs, nodes, pools, schedules, tasks
+from millpond.batch.api.wire import applications, common, images, jobs, nodes, pools, schedules, tasks
 from millpond.batch.api.wire.codec import from_json
 from millpond.batch.api.wire.fields import Model
 from millpond.batch.api.wire.shape import Member, members
@@ -44,6 +44,7 @@ REQUESTS: list[tuple[type[Model], str, str]] = [
 
 #: Models of answers.
 ANSWERS: list[tuple[type[Model], str, str]] = [
+    (applications.Application, "ApplicationSummary", "BatchApplication"),
     (pools.Pool, "CloudPool", "BatchPool"),
     (nodes.Node, "ComputeNode", "BatchNode"),
     (nodes.PoolNodeCounts, "PoolNodeCounts", "BatchPoolNodeCounts"),

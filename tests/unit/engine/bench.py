@@ -110,7 +110,7 @@ class Bench:
         self.connect(*keys)
         return keys
 
-    def connect(self, *nodes: str, holding: list[AttemptRef] | None = None) -> None:
+    def connect(self, *nodes: str, holding: list[AttemptRef] | None = None, is_prepared: bool = True) -> None:
         """The agents of these nodes' present boots connect."""
         events = [
             AgentConnected(
@@ -119,6 +119,7 @@ class Bench:
                 ip_address="10.0.0.4",
                 agent_version="1",
                 start_task=None,
+                is_prepared=is_prepared,
                 holding=holding or [],
             )
             for key in nodes

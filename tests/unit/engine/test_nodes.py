@@ -11,6 +11,7 @@ from millpond.batch.engine.messages import (
     NodeEnded,
     NodeNotGranted,
     NodeOverdue,
+    NodePrepared,
     NodeRebootRequested,
     NodeTroubled,
     PoolAddRequested,
@@ -24,7 +25,7 @@ from millpond.batch.engine.messages import (
     TaskTerminateRequested,
 )
 from millpond.batch.engine.nodes import MOST_FAILED_BOOTS, UNKNOWN_LIMIT
-from millpond.batch.model.pool import DeallocationOption, NodeError, NodeState, StartTaskState
+from millpond.batch.model.pool import DeallocationOption, NodeError, NodeState, StartTaskInfo, StartTaskState
 from millpond.batch.model.task import TaskResult, TaskState
 from millpond.common.clock import HOUR, SECOND
 
@@ -104,6 +105,36 @@ def test_start_task_added_later_waits_for_the_next_boot() -> None:
     assert bench.node(node).state is NodeState.IDLE
     bench.do(reboot(node))
     bench.connect(node)
+    assert bench.node(node).state is NodeState.WAITING_FOR_START_TASK
+
+
+def test_node_takes_no_task_before_it_is_prepared() -> None:
+    bench = Bench()
+    (node,) = bench.pool(nodes=1)
+    bench.do(reboot(node))
+    bench.job()
+    bench.tasks("t")
+    bench.connect(node, is_prepared=False)
+    assert (bench.node(node).state, bench.running()) == (NodeState.STARTING, [])
+    bench.do(NodePrepared(node=node, boot=1))  # stale
+    bench.do(AgentLost(node=node, boot=2))
+    bench.connect(node, is_prepared=False)
+    assert (bench.node(node).state, bench.running()) == (NodeState.STARTING, [])
+    bench.do(NodePrepared(node=node, boot=2))
+    assert (bench.node(node).state, bench.running()) == (NodeState.RUNNING, ["t"])
+    bench.do(NodePrepared(node=node, boot=2))
+    assert bench.node(node).state is NodeState.RUNNING
+
+
+def test_start_task_comes_between_preparation_and_tasks() -> None:
+    bench = Bench()
+    (node,) = bench.pool(nodes=1, start_task_wait_for_success=True)
+    bench.do(reboot(node))
+    bench.connect(node, is_prepared=False)
+    assert bench.node(node).state is NodeState.STARTING
+    assert bench.node(node).start_task_info is None
+    running = StartTaskInfo(state=StartTaskState.RUNNING, start_time=bench.now)
+    bench.do(StartTaskReported(node=node, boot=2, info=running), NodePrepared(node=node, boot=2))
     assert bench.node(node).state is NodeState.WAITING_FOR_START_TASK
 
 

@@ -16,6 +16,7 @@ from millpond.common.clock import Clock, SystemClock
 from millpond.common.config import Accounts, Settings
 
 from ..service import open_service
+from . import agent_requests
 from .agents import agent_channel
 from .middleware import Answers, ApiVersion, Authentication, call_of, read_body, send_answer
 from .operations import OPERATIONS
@@ -41,12 +42,16 @@ def create_app(settings: Settings, accounts: Accounts, base_url: str, clock: Clo
     return Starlette(
         routes=[
             WebSocketRoute("/agents/{node:path}", _agents),
-            Mount("/", app=_Operations(OPERATIONS)),
-        ],
-        middleware=[
-            Middleware(Answers, clock=clock or SystemClock()),
-            Middleware(Authentication, accounts=accounts),
-            Middleware(ApiVersion),
+            *agent_requests.ROUTES,
+            Mount(
+                "/",
+                app=_Operations(OPERATIONS),
+                middleware=[
+                    Middleware(Answers, clock=clock or SystemClock()),
+                    Middleware(Authentication, accounts=accounts),
+                    Middleware(ApiVersion),
+                ],
+            ),
         ],
         lifespan=lifespan,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import error
-from . import account, files, job_schedules, jobs, nodes, pools, tasks
+from . import account, applications, files, job_schedules, jobs, nodes, pools, tasks
 from .http import Answer, Call
 from .routes import Operation
 
@@ -30,6 +30,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/nodeagentskus", account.account_list_node_agent_skus, since="2016-02-01", until="2018-12-01"),
     Operation("GET", "/supportedimages", account.account_list_supported_images, since="2019-06-01"),
     Operation("GET", "/nodecounts", account.account_list_pool_node_counts, since="2018-03-01"),
+    # applications
+    Operation("GET", "/applications", applications.application_list),
+    Operation("GET", "/applications/{applicationId}", applications.application_get),
     # pools
     Operation("POST", "/pools", pools.pool_add),
     Operation("GET", "/pools", pools.pool_list),
@@ -92,8 +95,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_SCHEDULE}/terminate", job_schedules.job_schedule_terminate),
     Operation("GET", f"{_SCHEDULE}/jobs", job_schedules.job_list_from_job_schedule),
     # not yet
-    Operation("GET", "/applications", not_implemented),
-    Operation("GET", "/applications/{applicationId}", not_implemented),
     Operation("POST", f"{_POOL}/enableautoscale", not_implemented),
     Operation("POST", f"{_POOL}/disableautoscale", not_implemented),
     Operation("POST", f"{_POOL}/evaluateautoscale", not_implemented),

@@ -24,6 +24,7 @@ from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, FillType, Pool, ResizeError
 from ..model.vm_size import most_task_slots
 from ..model.vm_size import vm_size as find_vm_size
+from .applications import check_pool_references
 from .http import Answer, Call, changed, created, entity, entity_headers, listing
 from .lists import stored_page
 from .unbuilt import refuse_unbuilt
@@ -66,6 +67,7 @@ async def pool_exists(service: BatchService, call: Call) -> Answer:
 async def pool_patch(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.PoolPatch)
     refuse_unbuilt(request)
+    check_pool_references(service, call, request.application_package_references)
     vm_size = find_pool(service, call).vm_size if request.vm_size is UNSET else request.vm_size
     _check_task_slots(service, vm_size, request.task_slots_per_node)
     start_task = request.start_task
@@ -116,6 +118,7 @@ async def pool_update_properties(service: BatchService, call: Call) -> Answer:
     """What the request does not name of the properties that it replaces is removed."""
     request = call.read(wire.PoolReplace)
     refuse_unbuilt(request)
+    check_pool_references(service, call, request.application_package_references)
     start_task = request.start_task
     document = msgspec.to_builtins(request)
     pool: Pool = await service.runtime.submit(
@@ -175,6 +178,7 @@ async def pool_remove_nodes(service: BatchService, call: Call) -> Answer:
 def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecification, pool_id: str) -> Pool:
     """The pool that a client specified, for itself or for a job; the engine fills in what it decides on."""
     _check_task_slots(service, specification.vm_size, specification.task_slots_per_node)
+    check_pool_references(service, call, specification.application_package_references)
     policy = specification.task_scheduling_policy
     start_task = specification.start_task
     return Pool(

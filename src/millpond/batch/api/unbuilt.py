@@ -23,19 +23,16 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     pools.PoolSpecification: {
         "enable_auto_scale": "Pools do not scale by themselves yet; specify targetDedicatedNodes.",
         "auto_scale_formula": "Pools do not scale by themselves yet; specify targetDedicatedNodes.",
-        "application_package_references": "Application packages are not supported yet.",
         "application_licenses": "There are no application licenses.",
         "certificate_references": "Certificates are not supported yet.",
         "cloud_service_configuration": "Nodes run Linux; specify virtualMachineConfiguration.",
         "mount_configuration": "File systems cannot be mounted yet.",
     },
     pools.PoolPatch: {
-        "application_package_references": "Application packages are not supported yet.",
         "certificate_references": "Certificates are not supported yet.",
         "mount_configuration": "File systems cannot be mounted yet.",
     },
     pools.PoolReplace: {
-        "application_package_references": "Application packages are not supported yet.",
         "certificate_references": "Certificates are not supported yet.",
     },
     pools.VirtualMachineConfiguration: {
@@ -69,7 +66,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
         "depends_on": "Task dependencies are not supported yet.",
         "multi_instance_settings": "Multi-instance tasks are not supported yet.",
         "exit_conditions": "Exit conditions are not supported yet.",
-        "application_package_references": "Application packages are not supported yet.",
         "authentication_token_settings": "Property authenticationTokenSettings is not enabled.",
     },
 }

@@ -40,6 +40,7 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.NodeEnableSchedulingRequested: node_requests.on_node_enable_scheduling_requested,
     messages.AgentConnected: node_rules.on_agent_connected,
     messages.AgentLost: node_rules.on_agent_lost,
+    messages.NodePrepared: node_rules.on_node_prepared,
     messages.StartTaskReported: node_rules.on_start_task_reported,
     messages.NodeTroubled: node_rules.on_node_troubled,
     messages.NodeNotGranted: node_rules.on_node_not_granted,

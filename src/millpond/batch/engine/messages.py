@@ -303,11 +303,20 @@ class AgentConnected(Event, frozen=True, kw_only=True):
     ip_address: str
     agent_version: str
     start_task: StartTaskInfo | None
+    #: Whether what the pool's nodes are to have before their start task is there (:class:`NodePrepared`).
+    is_prepared: bool = True
     holding: Sequence[AttemptRef] = ()
 
 
 class AgentLost(Event, frozen=True, kw_only=True):
     """No word from the agent of this boot for too long; it may come back."""
+
+    node: str
+    boot: int
+
+
+class NodePrepared(Event, frozen=True, kw_only=True):
+    """A node has what its pool's nodes are to have before their start task: users, application packages."""
 
     node: str
     boot: int

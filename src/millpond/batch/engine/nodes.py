@@ -31,6 +31,7 @@ from .messages import (
     NodeEnded,
     NodeNotGranted,
     NodeOverdue,
+    NodePrepared,
     NodeReleased,
     NodeTroubled,
     RaiseAt,
@@ -95,7 +96,7 @@ def is_booting(node: Node) -> bool:
 
 def _first_contact(state: State, node: Node, event: AgentConnected, now: int) -> None:
     info = event.start_task
-    if info is None and state.pools[node.pool].start_task_wait_for_success is not None:
+    if event.is_prepared and info is None and state.pools[node.pool].start_task_wait_for_success is not None:
         info = StartTaskInfo(state=StartTaskState.RUNNING, start_time=now)
     node = _moved(
         node,
@@ -109,7 +110,7 @@ def _first_contact(state: State, node: Node, event: AgentConnected, now: int) ->
         errors=(),
     )
     state.connect(node.key, True)
-    _find_state(state, node, now)
+    _find_state(state, node, now, is_prepared=event.is_prepared)
     state.order(SyncNode(node=node.key, start=[]))
 
 
@@ -121,7 +122,7 @@ def _contact_again(state: State, node: Node, slots: NodeSlots, event: AgentConne
         node = replace(node, start_task_info=event.start_task)
     if node.state is NodeState.UNKNOWN:
         node = _moved(node, NodeTrigger.FIND, now)
-    _find_state(state, node, now)
+    _find_state(state, node, now, is_prepared=event.is_prepared)
     bury_dead(state, slots)
     _settle_withdrawn(state, slots, set(event.holding), now)
     _take_care_of_strays(state, slots, event.holding)
@@ -161,10 +162,13 @@ def _take_care_of_strays(state: State, slots: NodeSlots, holding: Sequence[Attem
             state.mourn(slots, key, attempt.attempt)
 
 
-def _find_state(state: State, node: Node, now: int) -> None:
-    """Save a node with the state that its start task leaves it in, if it is at its start or waits for that task."""
+def _find_state(state: State, node: Node, now: int, *, is_prepared: bool = True) -> None:
+    """Save a node with the state that its start task leaves it in, if it is at its start or waits for that task.
+
+    One that is still being prepared for its start task stays at its start.
+    """
     info = node.start_task_info
-    if node.state in (NodeState.STARTING, NodeState.WAITING_FOR_START_TASK):
+    if is_prepared and node.state in (NodeState.STARTING, NodeState.WAITING_FOR_START_TASK):
         waits = info is not None and state.pools[node.pool].start_task_wait_for_success
         if not waits or _has_succeeded(info):
             node = _moved(node, NodeTrigger.READY, now)
@@ -177,6 +181,12 @@ def _find_state(state: State, node: Node, now: int) -> None:
 
 def _has_succeeded(info: StartTaskInfo | None) -> bool:
     return info is not None and info.state is StartTaskState.COMPLETED and info.result is TaskResult.SUCCESS
+
+
+def on_node_prepared(state: State, event: NodePrepared, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is not None and not is_booting(node):
+        _find_state(state, node, now)
 
 
 def on_start_task_reported(state: State, event: StartTaskReported, now: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from .fields import (
     CommandLine,
@@ -40,6 +40,13 @@ class EnvironmentSetting(Model, kw_only=True):
 class ApplicationPackageReference(Model, kw_only=True):
     application_id: NonEmpty
     version: Maybe[str] = UNSET
+
+    def __post_init__(self) -> None:
+        self.application_id = self.application_id.lower()  # as the service answers with it
+
+
+#: Most packages that a pool or a task may refer to.
+PackageReferences = Annotated[list[ApplicationPackageReference], Meta(max_length=10)]
 
 
 class AutoUser(Model, kw_only=True):

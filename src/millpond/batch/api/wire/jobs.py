@@ -11,11 +11,11 @@ from millpond.common.durations import parse_duration
 
 from ...model.job import DisableTasks, JobState, OnAllTasksComplete, OnTaskFailure, PoolLifetime
 from .common import (
-    ApplicationPackageReference,
     EnvironmentSetting,
     FailureInfo,
     MetadataItem,
     OutputFile,
+    PackageReferences,
     Process,
     TaskConstraints,
 )
@@ -50,7 +50,7 @@ class JobManagerTask(Process, kw_only=True):
     required_slots: Annotated[Maybe[RequiredSlots], Since("2020-09-01")] = UNSET
     kill_job_on_completion: Maybe[bool] = UNSET
     run_exclusive: Maybe[bool] = UNSET
-    application_package_references: Annotated[Maybe[list[ApplicationPackageReference]], Since("2016-07-01")] = UNSET
+    application_package_references: Annotated[Maybe[PackageReferences], Since("2016-07-01")] = UNSET
     authentication_token_settings: Annotated[
         Maybe[AuthenticationTokenSettings], Since("2017-01-01"), Until("2024-02-01")
     ] = UNSET

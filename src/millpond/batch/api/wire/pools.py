@@ -10,7 +10,7 @@ from millpond.common.clock import MINUTE
 from millpond.common.durations import parse_duration
 
 from ...model.pool import AllocationState, DeallocationOption, FillType, PoolState
-from .common import ApplicationPackageReference, ContainerRegistry, IdentityReference, MetadataItem, NameValuePair
+from .common import ContainerRegistry, IdentityReference, MetadataItem, NameValuePair, PackageReferences
 from .common import Process as _Process
 from .fields import (
     DisplayName,
@@ -348,7 +348,7 @@ class PoolSpecification(Model, kw_only=True):
     network_configuration: Annotated[Maybe[NetworkConfiguration], Since("2016-07-01")] = UNSET
     start_task: Maybe[StartTask] = UNSET
     certificate_references: Annotated[Maybe[list[CertificateReference]], Until("2024-02-01")] = UNSET
-    application_package_references: Maybe[list[ApplicationPackageReference]] = UNSET
+    application_package_references: Maybe[PackageReferences] = UNSET
     application_licenses: Annotated[Maybe[list[str]], Since("2017-05-01"), Until("2024-02-01")] = UNSET
     task_slots_per_node: Annotated[Maybe[Slots], Since("2020-09-01")] = UNSET
     task_scheduling_policy: Maybe[TaskSchedulingPolicy] = UNSET
@@ -421,7 +421,7 @@ class PoolPatch(Model, kw_only=True):
     network_configuration: Annotated[Maybe[NetworkConfiguration], Since("2025-06-01")] = UNSET
     start_task: Maybe[StartTask] = UNSET
     certificate_references: Annotated[Maybe[list[CertificateReference]], Until("2024-02-01")] = UNSET
-    application_package_references: Maybe[list[ApplicationPackageReference]] = UNSET
+    application_package_references: Maybe[PackageReferences] = UNSET
     task_slots_per_node: Annotated[Maybe[Slots], Since("2025-06-01")] = UNSET
     task_scheduling_policy: Annotated[Maybe[TaskSchedulingPolicy], Since("2025-06-01")] = UNSET
     user_accounts: Annotated[Maybe[list[UserAccount]], Since("2025-06-01")] = UNSET
@@ -436,7 +436,7 @@ class PoolPatch(Model, kw_only=True):
 class PoolReplace(Model, kw_only=True):
     start_task: Maybe[StartTask] = UNSET
     certificate_references: Annotated[Maybe[list[CertificateReference]], Until("2024-02-01")] = UNSET
-    application_package_references: list[ApplicationPackageReference]
+    application_package_references: PackageReferences
     metadata: list[MetadataItem]
     target_node_communication_mode: Annotated[
         Maybe[NodeCommunicationMode], Since("2022-10-01"), Until("2024-02-01")

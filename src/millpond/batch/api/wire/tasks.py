@@ -8,10 +8,10 @@ from msgspec import UNSET, Meta
 
 from ...model.task import TaskResult, TaskState
 from .common import (
-    ApplicationPackageReference,
     ContainerInfo,
     FailureInfo,
     OutputFile,
+    PackageReferences,
     Process,
     ResourceFile,
     TaskConstraints,
@@ -84,7 +84,7 @@ class TaskSpecification(Process, kw_only=True):
     required_slots: Annotated[Maybe[RequiredSlots], Since("2020-09-01")] = UNSET
     multi_instance_settings: Maybe[MultiInstanceSettings] = UNSET
     depends_on: Maybe[TaskDependencies] = UNSET
-    application_package_references: Annotated[Maybe[list[ApplicationPackageReference]], Since("2016-07-01")] = UNSET
+    application_package_references: Annotated[Maybe[PackageReferences], Since("2016-07-01")] = UNSET
     authentication_token_settings: Annotated[
         Maybe[AuthenticationTokenSettings], Since("2017-01-01"), Until("2024-02-01")
     ] = UNSET

@@ -1,0 +1,75 @@
+"""What the agent fetches from its service by HTTP, with the token of its channel."""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from millpond.common.agent_protocol import PackageInfo
+
+from .cancellation import Cancellation, CancelledError
+
+if TYPE_CHECKING:
+    from .http import Connections
+
+#: How long a service that does not answer is asked again: it may be starting.
+_PATIENCE_S = 60.0
+_PAUSE_S = 0.5
+_CHUNK = 1 << 20
+
+_T = TypeVar("_T")
+
+
+class SupplyError(Exception):
+    """The service could not be reached, or does not have what was asked for."""
+
+
+class Supplies:
+    """Methods raise :class:`SupplyError`, :class:`CancelledError`, and ``OSError`` for local files.
+
+    To be called in threads; they end early when ``cancelled`` is set.
+    """
+
+    def __init__(self, channel_url: str, token: str) -> None:
+        self._base = channel_url.replace("ws", "http", 1)
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def package_info(self, application_id: str, version: str | None, cancelled: Cancellation) -> PackageInfo:
+        query = f"?{urllib.parse.urlencode({'version': version})}" if version else ""
+        path = f"applications/{urllib.parse.quote(application_id, safe='')}{query}"
+
+        def read(connections: Connections) -> PackageInfo:
+            with connections.get(f"{self._base}/{path}", self._headers) as answer:
+                return msgspec.json.decode(answer.read(), type=PackageInfo)
+
+        return _patiently(read, cancelled)
+
+    def download_package(self, digest: str, target: Path, cancelled: Cancellation) -> None:
+        def download(connections: Connections) -> None:
+            with connections.get(f"{self._base}/packages/{digest}", self._headers) as answer, target.open("wb") as file:
+                for chunk in answer.stream(_CHUNK, decode_content=False):
+                    if cancelled.is_set:
+                        raise CancelledError
+                    file.write(chunk)
+
+        _patiently(download, cancelled)
+
+
+def _patiently(action: Callable[[Connections], _T], cancelled: Cancellation) -> _T:
+    from .http import Connections, ExchangeError
+
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            with Connections(cancelled) as connections:
+                return connections.retry(lambda: action(connections))
+        except ExchangeError as error:
+            if not error.may_pass or time.monotonic() > end:
+                raise SupplyError(str(error)) from error
+        if cancelled.wait(_PAUSE_S):
+            raise CancelledError
