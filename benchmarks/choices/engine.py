@@ -61,6 +61,15 @@ class ListArchive:
     def waiting(self, job: str, after_seq: int, limit: int) -> list[Task]:
         return self.tasks[after_seq + 1 : after_seq + 1 + limit]
 
+    def satisfying(self, job: str, tasks: Sequence[str]) -> set[str]:
+        return set()
+
+    def satisfied_runs(self, job: str, first: int, last: int) -> list[tuple[int, int]]:
+        return []
+
+    def dependents(self, job: str, prerequisites: Sequence[str], before_seq: int, limit: int) -> list[tuple[str, Task]]:
+        return []
+
     def holding_files(self, job: str) -> Iterable[str]:
         return ()
 

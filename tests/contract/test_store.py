@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from sqlalchemy import URL
 from tests.contract.records import ACCOUNT, NOW, added, changed, document_of, job, node, pool, schedule, task
 
-from millpond.batch.model.changes import Changes, FileDeletion
+from millpond.batch.model.changes import Changes, Dependency, FileDeletion
 from millpond.batch.model.job import Counts, Job, JobState
 from millpond.batch.model.keys import entity_key, node_key
 from millpond.batch.model.pool import Node, NodeState, Pool, StartTaskInfo, StartTaskState
@@ -157,7 +157,7 @@ _TASKS = _anything(Task, job=JOB, key="task-1", id="Task-1", seq=1, max_wall_clo
 @SLOW
 @given(record=_TASKS, later=_TASKS)
 def test_task_is_read_as_it_was_written_and_changed(jobs_store: Store, record: Task, later: Task) -> None:
-    later = replace(later, creation_time=record.creation_time)
+    later = replace(later, creation_time=record.creation_time, exit_conditions=record.exit_conditions)
     jobs_store.write(added(record))
     assert jobs_store.reader.task(JOB, "task-1") == StoredTask(record, document_of(record))
     jobs_store.write(changed(later))
@@ -253,6 +253,59 @@ def test_existing_names_the_keys_that_are_taken(jobs_store: Store) -> None:
     assert jobs_store.writer.existing(JOB, wanted) == {f"task-{seq}" for seq in range(600, 1201)}
     assert jobs_store.writer.existing(JOB, ["other"]) == set()
     assert jobs_store.writer.existing(JOB, []) == set()
+
+
+def test_waiting_lists_no_tasks_that_wait_for_others(jobs_store: Store) -> None:
+    jobs_store.write(added(*(task(seq, pending_dependencies=seq % 3) for seq in range(7))))
+    assert [each.seq for each in jobs_store.writer.waiting(JOB, -1, 10)] == [0, 3, 6]
+
+
+def _dependencies(*edges: tuple[str, int], job: str = JOB, is_open: bool = True) -> Changes:
+    return Changes(dependencies={Dependency(job, prerequisite, seq): is_open for prerequisite, seq in edges})
+
+
+def _waiting_for(store: Store, *prerequisites: str, job: str = JOB, before: int = 100, limit: int = 100) -> list[Any]:
+    found = store.writer.dependents(job, prerequisites, before, limit)
+    return sorted((prerequisite, dependent.seq) for prerequisite, dependent in found)
+
+
+def test_dependents_are_found_by_what_they_wait_for(jobs_store: Store) -> None:
+    other = entity_key(ACCOUNT, "Other")
+    jobs_store.write(Changes(jobs={other: job("Other")}), added(*map(task, range(6))), added(task(2, job_id="Other")))
+    edges = [("a", 2), ("a", 3), ("b", 3), ("3:1", 4), ("a", 5)]
+    jobs_store.write(_dependencies(*edges), _dependencies(("a", 2), job=other))
+    assert _waiting_for(jobs_store, "a", "3:1", "c") == [("3:1", 4), ("a", 2), ("a", 3), ("a", 5)]
+    assert _waiting_for(jobs_store, "a", before=5) == [("a", 2), ("a", 3)]
+    assert len(_waiting_for(jobs_store, *"abcd", limit=2)) == 2
+    assert _waiting_for(jobs_store, *map(str, range(2000)), "b") == [("b", 3)]
+    assert _waiting_for(jobs_store, "a", job=other) == [("a", 2)]
+    jobs_store.write(_dependencies(("a", 3), ("a", 5), is_open=False))
+    assert _waiting_for(jobs_store, "a", "b") == [("a", 2), ("b", 3)]
+
+
+def test_dependencies_go_with_the_task_that_waits_and_with_the_job(jobs_store: Store) -> None:
+    jobs_store.write(added(*map(task, range(4))))
+    jobs_store.write(_dependencies(("a", 1), ("b", 1), ("a", 2), ("a", 3)))
+    jobs_store.write(Changes(tasks={(JOB, "task-1"): None}))
+    jobs_store.write(added(task(7, "Task-1")))
+    assert _waiting_for(jobs_store, "a", "b") == [("a", 2), ("a", 3)]
+    assert jobs_store.writer.purge_tasks(JOB, 100) == 0
+    jobs_store.write(added(*map(task, range(4))))
+    assert _waiting_for(jobs_store, "a", "b") == []
+
+
+def test_what_satisfies_dependents_is_found_by_key_and_by_number(jobs_store: Store) -> None:
+    names = ["1", "02", "2", "3", "5", "-4", "x", "8", "99999999999"]
+    records = [task(seq, name, satisfies_dependents=name != "8") for seq, name in enumerate(names)]
+    jobs_store.write(added(*records))
+    assert jobs_store.writer.satisfying(JOB, ["1", "2", "x", "8", "nothing"]) == {"1", "2", "x"}
+    assert jobs_store.writer.satisfying("nothing", ["1"]) == set()
+    assert jobs_store.writer.satisfied_runs(JOB, 0, 10) == [(1, 3), (5, 5)]
+    assert jobs_store.writer.satisfied_runs(JOB, -10, 2) == [(-4, -4), (1, 2)]
+    assert jobs_store.writer.satisfied_runs(JOB, 6, 10) == []
+    assert jobs_store.writer.satisfied_runs("nothing", 0, 10) == []
+    jobs_store.write(changed(replace(records[3], satisfies_dependents=False)))
+    assert jobs_store.writer.satisfied_runs(JOB, 0, 10) == [(1, 2), (5, 5)]
 
 
 def test_waiting_lists_tasks_without_a_place_in_order(jobs_store: Store) -> None:

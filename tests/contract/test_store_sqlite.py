@@ -14,6 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, event
+from sqlalchemy.dialects import sqlite
 from tests.contract.records import ACCOUNT, NOW, added, job, task
 
 from millpond.batch.model.changes import Changes
@@ -23,6 +24,7 @@ from millpond.batch.store.base import Compare, Query
 from millpond.batch.store.dialect import open_engine
 from millpond.batch.store.reader import SqlReader
 from millpond.batch.store.sql import open_store, prepare
+from millpond.batch.store.statements import Statements
 
 JOB = entity_key(ACCOUNT, "Job")
 
@@ -137,6 +139,9 @@ def test_readers_do_not_wait_for_the_writer(tmp_path: Path) -> None:
     reader.close()
 
 
+_STATEMENTS = Statements(sqlite.dialect(paramstyle="qmark"))
+
+
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
@@ -144,6 +149,11 @@ def test_readers_do_not_wait_for_the_writer(tmp_path: Path) -> None:
         ("SELECT * FROM tasks WHERE job = ? AND key >= ? AND key < ?", "tasks_by_key"),
         (f"SELECT * FROM tasks WHERE {schema.PLACED}", "placed_tasks"),
         (f"SELECT node, count(*) FROM tasks WHERE {schema.PLACED} AND node IN (?, ?, ?) GROUP BY node", "placed_tasks"),
+        (_STATEMENTS.ready, "ready_tasks"),
+        (_STATEMENTS.satisfied_runs, "satisfied_numbers"),
+        (_STATEMENTS.satisfying(4), "tasks_by_key"),
+        (_STATEMENTS.dependents(4), "sqlite_autoindex_dependencies_1 (job=? AND prerequisite=?"),
+        (_STATEMENTS.delete_dependencies_of, "dependencies_by_dependent"),
         (f"SELECT * FROM jobs WHERE {schema.UNFINISHED} ORDER BY number", "unfinished_jobs"),
     ],
 )

@@ -29,7 +29,7 @@ def test_the_span_of_versions_is_right() -> None:
 
 
 #: What looks like the code of an error, and is something else.
-_OTHERS = {"Date", "MaxLimit", "PropertyName", "PropertyValue", "Range", "Reason"}
+_OTHERS = {"Date", "MaxLimit", "PropertyName", "PropertyValue", "Range", "Reason", "TaskFailed"}
 #: Why tasks fail, which no answer's error says.
 _FAILURES = {"FileUploadAccessDenied", "FileUploadContainerNotFound", "FileUploadMiscError", "FileUploadTimedOut"}
 

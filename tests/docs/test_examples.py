@@ -14,7 +14,7 @@ from tests.clients import run_client
 from tests.servers import Server, millpond
 
 _ROOT = Path(__file__).parents[2]
-_PAGES = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/applications.md"]
+_PAGES = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/applications.md", "docs/tasks.md"]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(\s*([^)#:]+)(?:#[^)]*)?\)")
 
@@ -85,3 +85,10 @@ def test_program_of_the_readme_runs(server: Server, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(textwrap.dedent(example.text))
     assert run_client("tutorial-today", script, env=server.credentials).stdout == "Hello from Millpond\n\n"
+
+
+def test_program_of_tasks_that_wait_for_others_runs(server: Server, tmp_path: Path) -> None:
+    (example,) = _examples("python", "docs/tasks.md")
+    script = tmp_path / "example.py"
+    script.write_text(textwrap.dedent(example.text))
+    assert run_client("tutorial-today", script, env=server.credentials).stdout == "ten frames, in order\n\n"

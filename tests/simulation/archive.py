@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from millpond.batch.model.changes import Changes, FileDeletion
+from millpond.batch.model.changes import Changes, Dependency, FileDeletion
 from millpond.batch.model.job import Job, JobState
+from millpond.batch.model.keys import task_number
 from millpond.batch.model.pool import Node, Pool
 from millpond.batch.model.schedule import JobSchedule, JobScheduleState
 from millpond.batch.model.task import Task, TaskState
@@ -24,6 +25,8 @@ class DictArchive:
         self.schedules: dict[str, JobSchedule] = {}
         self.tasks: dict[str, dict[str, Task]] = {}
         self.documents: dict[tuple[str, str], bytes] = {}
+        #: Open dependencies: by job, prerequisite and seq of who waits.
+        self.dependencies: dict[Dependency, bool] = {}
         self.file_deletions: list[FileDeletion] = []
         self.reads = 0
         #: Has the changes that were not written yet written.
@@ -42,7 +45,11 @@ class DictArchive:
             self._put(self.jobs, key, job)
         for key, schedule in changes.schedules.items():
             self._put(self.schedules, key, schedule)
+        for dependency, is_open in changes.dependencies.items():
+            self._put(self.dependencies, dependency, is_open or None)
         for (job_key, task_key), task in changes.tasks.items():
+            if task is None:
+                self._close_dependencies_of(job_key, task_key)
             self._put(self.tasks.setdefault(job_key, {}), task_key, task)
             if task is None:
                 self._put(self.documents, (job_key, task_key), None)
@@ -65,8 +72,14 @@ class DictArchive:
 
     def purge(self, job: str) -> None:
         for key in list(self.tasks.get(job, ())):
+            self._close_dependencies_of(job, key)
             self._put(self.tasks[job], key, None)
             self._put(self.documents, (job, key), None)
+
+    def _close_dependencies_of(self, job: str, task: str) -> None:
+        known = self.tasks.get(job, {}).get(task)
+        for each in [each for each in self.dependencies if known and (each.job, each.seq) == (job, known.seq)]:
+            self._put(self.dependencies, each, None)
 
     def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((table, key, table.get(key, _MISSING)))
@@ -101,6 +114,28 @@ class DictArchive:
         self._before_read()
         return self.all_waiting(job, after_seq)[:limit]
 
+    def satisfying(self, job: str, tasks: Sequence[str]) -> set[str]:
+        self._before_read()
+        known = self.tasks.get(job, {})
+        return {key for key in tasks if key in known and known[key].satisfies_dependents}
+
+    def satisfied_runs(self, job: str, first: int, last: int) -> list[tuple[int, int]]:
+        self._before_read()
+        satisfying = (task for task in self.tasks.get(job, {}).values() if task.satisfies_dependents)
+        numbers = {number for task in satisfying if (number := task_number(task.key)) is not None}
+        return [(number, number) for number in sorted(numbers) if first <= number <= last]
+
+    def dependents(self, job: str, prerequisites: Sequence[str], before_seq: int, limit: int) -> list[tuple[str, Task]]:
+        self._before_read()
+        wanted = set(prerequisites)
+        by_seq = {task.seq: task for task in self.tasks.get(job, {}).values()}
+        found = [
+            (each.prerequisite, by_seq[each.seq])
+            for each in self.dependencies
+            if each.job == job and each.prerequisite in wanted and each.seq < before_seq and each.seq in by_seq
+        ]
+        return found[:limit]
+
     def holding_files(self, job: str) -> Iterable[str]:
         self._before_read()
         return sorted({task.node for task in self.tasks.get(job, {}).values() if task.node is not None})
@@ -112,7 +147,7 @@ class DictArchive:
     # --- what tests and a restart read
 
     def all_waiting(self, job: str, after_seq: int = -1) -> list[Task]:
-        waiting = [t for t in self.tasks.get(job, {}).values() if t.is_waiting and t.seq > after_seq]
+        waiting = [t for t in self.tasks.get(job, {}).values() if t.is_ready and t.seq > after_seq]
         return sorted(waiting, key=lambda task: task.seq)
 
     def unfinished_jobs(self) -> list[Job]:

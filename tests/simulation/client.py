@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 from tests.simulation.world import MILLISECOND, Script, World
 
 from millpond.batch.engine.messages import (
@@ -26,6 +27,7 @@ from millpond.batch.engine.messages import (
     NodeStartRequested,
     PoolAddRequested,
     PoolDeleteRequested,
+    Prerequisites,
     ResizeRequested,
     StopResizeRequested,
     TaskChangeRequested,
@@ -34,12 +36,15 @@ from millpond.batch.engine.messages import (
     TasksAddRequested,
     TaskTerminateRequested,
 )
-from millpond.batch.model.job import DisableTasks, Job, OnAllTasksComplete
+from millpond.batch.model.exit_conditions import DependencyAction, ExitConditions, ExitOptions, JobAction
+from millpond.batch.model.job import DisableTasks, Job, OnAllTasksComplete, OnTaskFailure
 from millpond.batch.model.pool import DeallocationOption, FillType, Pool
 from millpond.batch.model.task import Task
 from millpond.common.clock import MINUTE, SECOND
 from millpond.common.durations import UNLIMITED
 from millpond.common.errors import ServiceError
+
+PERFORMED = OnTaskFailure.PERFORM_EXIT_OPTIONS_JOB_ACTION
 
 #: Codes with which the service may refuse something at the wrong moment.
 FAIR_REFUSALS = {
@@ -109,7 +114,9 @@ def make_job(key: str, pool: str, **fields: Any) -> Job:
 
 
 def make_task(key: str, **fields: Any) -> NewTask:
-    return NewTask(id=key, document=b"{}", **{"max_wall_clock_time": UNLIMITED, "retention_time": MINUTE, **fields})
+    """Its document tells what it depends on."""
+    document = msgspec.json.encode(fields.get("depends_on") or {})
+    return NewTask(id=key, document=document, **{"max_wall_clock_time": UNLIMITED, "retention_time": MINUTE, **fields})
 
 
 class Client:
@@ -120,6 +127,7 @@ class Client:
         self.pool_keys = [f"pool{n}" for n in range(pools)]
         self.job_keys = [f"job{n}" for n in range(jobs)]
         self.nodes = nodes
+        self._chained: set[str] = set()
         #: Tasks whose addition was acknowledged and whose deletion was not even asked for.
         self.acknowledged: set[tuple[str, str]] = set()
         for key in self.pool_keys:
@@ -164,25 +172,56 @@ class Client:
             max_parallel_tasks=rng.choice([-1, -1, -1, 1, 7]),
             max_task_retry_count=rng.choice([0, 0, 1, 3, -1]),
             on_all_tasks_complete=OnAllTasksComplete.NO_ACTION,
+            on_task_failure=rng.choice([*[OnTaskFailure.NO_ACTION] * 7, PERFORMED]),
+            uses_task_dependencies=rng.random() < 0.5,
         )
+        if job.uses_task_dependencies:
+            self._chained.add(key)
+        performs = job.on_task_failure is PERFORMED
         kind = rng.choice(["short", "short", "mixed", "long"])
         sizes = rng.choice([(1,), (1,), (1, 2), (1, 3, 8), (2,), (4,)])
         self.request(JobAddRequested(job=job), insist=True)
+        make = partial(self._make_task, key, kind, sizes, performs)
         for first in range(0, tasks, 100):
             delay = rng.randrange(5 * SECOND)
             count = min(100, tasks - first)
-            self.world.later(delay, partial(self._add_tasks, key, first, count, kind, sizes))
+            self.world.later(delay, partial(self._add_tasks, key, range(first, first + count), make))
 
-    def _add_tasks(self, job: str, first: int, count: int, kind: str, sizes: tuple[int, ...]) -> None:
+    def _links(self, job: str, number: int, *, performs: bool) -> dict[str, Any]:
+        """What a task depends on, tasks of lower numbers, and what its own end leads to."""
         rng = self.world.rng
-        tasks = []
-        for number in range(first, first + count):
-            key = f"t{number}"
-            long = kind == "long" or (kind == "mixed" and rng.random() < 0.1)
-            duration = rng.randrange(SECOND, 20 * SECOND) if long else rng.randrange(5 * MILLISECOND)
-            failures = rng.choice([0, 0, 0, 0, 0, 0, 1, 2])
-            self.world.scripts.setdefault((job, key), Script(duration, failures))
-            tasks.append(make_task(key, required_slots=rng.choice(sizes)))
+        links: dict[str, Any] = {}
+        if number and job in self._chained and rng.random() < 0.4:
+            near = max(0, number - 50)
+            ids = [str(rng.randrange(near, number)) for _ in range(rng.randrange(4))]
+            first = rng.randrange(near, number)
+            ranges = [(first, min(number - 1, first + rng.randrange(20)))] if rng.random() < 0.5 else []
+            links["depends_on"] = Prerequisites(ids, ranges)
+        if rng.random() < (0.9 if performs else 0.4):
+            action = rng.choice([JobAction.NONE, JobAction.NONE, JobAction.DISABLE]) if performs else None
+            lets_go_on = rng.choice(list(DependencyAction)) if job in self._chained else None
+            options = ExitOptions(action, lets_go_on)
+            links["exit_conditions"] = rng.choice(
+                [
+                    ExitConditions(default=options),
+                    ExitConditions(exit_codes=((1, options),), default=ExitOptions(action)),
+                    ExitConditions(exit_code_ranges=((-9, 0, options),), default=options),
+                ]
+            )
+        return links
+
+    def _make_task(self, job: str, kind: str, sizes: tuple[int, ...], performs: bool, number: int) -> NewTask:
+        rng = self.world.rng
+        key = str(number)
+        long = kind == "long" or (kind == "mixed" and rng.random() < 0.1)
+        duration = rng.randrange(SECOND, 20 * SECOND) if long else rng.randrange(5 * MILLISECOND)
+        failures = rng.choice([0, 0, 0, 0, 0, 0, 1, 2])
+        self.world.scripts.setdefault((job, key), Script(duration, failures))
+        links = self._links(job, number, performs=performs)
+        return make_task(key, required_slots=rng.choice(sizes), **links)
+
+    def _add_tasks(self, job: str, numbers: range, make: Callable[[int], NewTask]) -> None:
+        tasks = [make(number) for number in numbers]
 
         def note(replies: list[Any]) -> None:
             self.acknowledged.update((reply.job, reply.key) for reply in replies if isinstance(reply, Task))
@@ -241,7 +280,7 @@ class Client:
         here = [key for owner, key in self.world.state.tasks if owner == job]
         stored = list(self.world.archive.tasks.get(job, {}))
         keys = here if here and self.world.rng.random() < 0.5 else stored
-        return job, self._pick(keys) if keys else "t0"
+        return job, self._pick(keys) if keys else "0"
 
     def _end_task(self) -> None:
         job, task = self._task()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
+import msgspec
 import pytest
 from tests.simulation.client import Client, make_pool
 from tests.simulation.world import Faults, Violation, World, is_settled
 
+from millpond.batch.engine import dependencies
 from millpond.batch.engine.messages import (
     JobEnableRequested,
     NodeEnableSchedulingRequested,
     NodeRebootRequested,
     NodeStartRequested,
     PoolAddRequested,
+    Prerequisites,
     ResizeRequested,
 )
+from millpond.batch.engine.number_blocks import blocks_with, name_of
 from millpond.batch.model.job import Job, JobState, OnAllTasksComplete
+from millpond.batch.model.keys import task_number
 from millpond.batch.model.pool import AllocationState, NodeState, SchedulingState
 from millpond.batch.model.task import Task, TaskResult, TaskState
 from millpond.common.clock import MINUTE, SECOND
@@ -32,6 +38,11 @@ FAULTS = Faults(
 )
 
 
+@pytest.fixture(autouse=True)
+def _tell_few_dependents_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "CLOSED_AT_ONCE", 5)
+
+
 def check_records(world: World) -> None:
     """What the store holds agrees with itself and with what is in memory."""
     for key, job in world.archive.jobs.items():
@@ -39,6 +50,7 @@ def check_records(world: World) -> None:
             continue
         tasks = world.archive.tasks.get(key, {}).values()
         check_counts(job, list(tasks))
+        check_dependencies(world, job, list(tasks))
         work = world.state.job_work.get(key)
         if work is not None and work.is_open:
             fitting = [task.key for task in world.archive.all_waiting(key) if task.required_slots <= work.pool.slots]
@@ -57,6 +69,32 @@ def check_records(world: World) -> None:
             raise Violation(f"{key} is deallocated and runs")
         if agent.is_connected and agent.boot == node.boot and agent.disk != node.disk:
             raise Violation(f"{key} runs on disk {agent.disk} instead of {node.disk}")
+
+
+def check_dependencies(world: World, job: Job, tasks: list[Task]) -> None:
+    """Who waits, waits for something that is still to come; nobody ran who had to wait."""
+    archive = world.archive
+    rows = Counter(each.seq for each in archive.dependencies if each.job == job.key)
+    told = {task.key for task in tasks if task.satisfies_dependents} - {key for key, _ in job.satisfied}
+    done = {*told, *(name_of(block) for number in _numbers(told) for block in blocks_with(number))}
+    for each in archive.dependencies:
+        if each.job == job.key and each.prerequisite in done:
+            raise Violation(f"{job.key} {each.seq} waits for {each.prerequisite}, which is satisfied")
+    for task in tasks:
+        if task.pending_dependencies != rows[task.seq]:
+            raise Violation(f"{job.key} {task.key} counts {task.pending_dependencies} dependencies: {rows[task.seq]}")
+        given = msgspec.json.decode(archive.documents[job.key, task.key], type=Prerequisites)
+        if task.start_time is not None:
+            satisfied = {key for owner, key in world.satisfied if owner == job.key}
+            numbers = _numbers(satisfied)
+            early = [key for key in given.tasks if key not in satisfied]
+            early += [str(n) for first, last in given.ranges for n in range(first, last + 1) if n not in numbers]
+            if early:
+                raise Violation(f"{job.key} {task.key} ran before {early} had ended")
+
+
+def _numbers(keys: Iterable[str]) -> set[int]:
+    return {number for key in keys if (number := task_number(key)) is not None}
 
 
 def check_counts(job: Job, tasks: list[Task]) -> None:
@@ -154,8 +192,14 @@ def check_job_end(world: World, job: Job) -> None:
         raise Violation(f"{job.key} is {job.state} for ever")
     if job.state is not JobState.ACTIVE:
         return
+    if job.satisfied:
+        raise Violation(f"{job.key} never tells the dependents of {job.satisfied}")
     slots = world.state.pools[job.pool].task_slots_per_node
-    left = [task.key for task in tasks if task.state is not TaskState.COMPLETED and task.required_slots <= slots]
+    left = [
+        task.key
+        for task in tasks
+        if task.state is not TaskState.COMPLETED and task.required_slots <= slots and not task.pending_dependencies
+    ]
     if left:
         raise Violation(f"{job.key} never ran {left[:5]}")
     completes = job.on_all_tasks_complete is OnAllTasksComplete.TERMINATE_JOB

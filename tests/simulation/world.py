@@ -102,6 +102,8 @@ class World:
         #: Tasks whose success is committed.
         self.succeeded: set[tuple[str, str, int]] = set()
         self._succeeding: set[tuple[str, str, int]] = set()
+        #: Tasks that have let their dependents go on, ever.
+        self.satisfied: set[TaskName] = set()
         #: Called after each committed batch.
         self.observers: list[Callable[[], None]] = []
         self.batches = 0
@@ -193,6 +195,8 @@ class World:
     def _flush(self) -> None:
         changes = self.state.take_changes()
         for (job, task), record in changes.tasks.items():
+            if record is not None and record.satisfies_dependents:
+                self.satisfied.add((job, task))
             if record is not None and record.state is TaskState.COMPLETED and record.result is TaskResult.SUCCESS:
                 self._succeeding.add((job, task, record.seq))
         self.archive.write(changes)

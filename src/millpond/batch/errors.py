@@ -120,6 +120,8 @@ _ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The task has dependencies, but the job does not use task dependencies.",
     ),
+    "TaskDependencyListTooLong": (400, "The list of tasks that the task depends on is too long."),
+    "TaskDependencyRangesTooLong": (400, "The list of ranges of tasks that the task depends on is too long."),
     "TaskExists": (409, "The specified task already exists."),
     "TaskNotCompleted": (409, "The specified task has not completed."),
     "TaskNotFound": (404, "The specified task does not exist."),

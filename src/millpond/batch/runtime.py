@@ -189,6 +189,18 @@ class _Archive:
         self._flush()
         return self._writer.waiting(job, after_seq, limit)
 
+    def satisfying(self, job: str, tasks: Sequence[str]) -> set[str]:
+        self._flush()
+        return self._writer.satisfying(job, tasks)
+
+    def satisfied_runs(self, job: str, first: int, last: int) -> list[tuple[int, int]]:
+        self._flush()
+        return self._writer.satisfied_runs(job, first, last)
+
+    def dependents(self, job: str, prerequisites: Sequence[str], before_seq: int, limit: int) -> list[tuple[str, Task]]:
+        self._flush()
+        return self._writer.dependents(job, prerequisites, before_seq, limit)
+
     def holding_files(self, job: str) -> Iterable[str]:
         self._flush()
         return self._writer.holding_files(job)

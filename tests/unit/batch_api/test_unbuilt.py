@@ -57,9 +57,7 @@ def test_refused_members_are_members() -> None:
         (jobs.JobAdd, JOB | {"jobPreparationTask": {"commandLine": "x"}}, "jobPreparationTask"),
         (jobs.JobAdd, JOB | {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (jobs.JobPatch, {"allowTaskPreemption": True}, "allowTaskPreemption"),
-        (tasks.TaskAdd, TASK | {"dependsOn": {"taskIds": ["a"]}}, "dependsOn"),
         (tasks.TaskAdd, TASK | {"multiInstanceSettings": {"coordinationCommandLine": "x"}}, "multiInstanceSettings"),
-        (tasks.TaskAdd, TASK | {"exitConditions": {"default": {"jobAction": "terminate"}}}, "exitConditions"),
         (
             tasks.TaskAdd,
             TASK | {"resourceFiles": [{"httpUrl": "u", "filePath": "f", "identityReference": {"resourceId": "i"}}]},

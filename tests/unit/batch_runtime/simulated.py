@@ -211,6 +211,15 @@ class FailingStore:
     def waiting(self, job: str, after_seq: int, limit: int) -> list[Task]:
         return self._writer.waiting(job, after_seq, limit)
 
+    def satisfying(self, job: str, tasks: Sequence[str]) -> set[str]:
+        return self._writer.satisfying(job, tasks)
+
+    def satisfied_runs(self, job: str, first: int, last: int) -> list[tuple[int, int]]:
+        return self._writer.satisfied_runs(job, first, last)
+
+    def dependents(self, job: str, prerequisites: Sequence[str], before_seq: int, limit: int) -> list[tuple[str, Task]]:
+        return self._writer.dependents(job, prerequisites, before_seq, limit)
+
     def holding_files(self, job: str) -> Iterable[str]:
         return self._writer.holding_files(job)
 

@@ -187,7 +187,7 @@ class Bench:
         return self.archive.tasks[job][key]
 
     def states(self, job: str = "job") -> dict[str, TaskState]:
-        return {key: task.state for key, task in self.archive.tasks[job].items()}
+        return {key: task.state for key, task in self.archive.tasks.get(job, {}).items()}
 
     def running(self, job: str = "job") -> list[str]:
         return [key for key, state in self.states(job).items() if state is TaskState.RUNNING]

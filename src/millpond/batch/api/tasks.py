@@ -15,6 +15,7 @@ from millpond.common.errors import ServiceError
 
 from ..engine.messages import (
     NewTask,
+    Prerequisites,
     TaskChangeRequested,
     TaskDeleteRequested,
     TaskReactivateRequested,
@@ -22,6 +23,7 @@ from ..engine.messages import (
     TaskTerminateRequested,
 )
 from ..errors import error
+from ..model.exit_conditions import DependencyAction, ExitConditions, ExitOptions, JobAction
 from ..model.job import Job
 from ..model.keys import task_key
 from ..model.task import Task, TaskState
@@ -35,7 +37,7 @@ from .unbuilt import refuse_unbuilt
 from .wire import tasks as wire
 from .wire.codec import decode_json, encode, from_json, try_decode
 from .wire.common import TaskConstraints
-from .wire.fields import maybe, maybe_time
+from .wire.fields import Maybe, maybe, maybe_time
 
 if TYPE_CHECKING:
     from ..service import BatchService
@@ -112,6 +114,37 @@ def _new_task(request: wire.TaskAdd) -> NewTask:
         max_task_retry_count=retries,
         max_wall_clock_time=wall_clock,
         retention_time=retention,
+        depends_on=None if request.depends_on is UNSET else _prerequisites(request.depends_on),
+        exit_conditions=None if request.exit_conditions is UNSET else _exit_conditions(request.exit_conditions),
+    )
+
+
+def _prerequisites(given: wire.TaskDependencies) -> Prerequisites:
+    return Prerequisites(
+        tasks=[task_key(task_id) for task_id in given.task_ids or ()],
+        ranges=[(each.start, each.end) for each in given.task_id_ranges or ()],
+    )
+
+
+def _exit_conditions(given: wire.ExitConditions) -> ExitConditions:
+    def clause(options: Maybe[wire.ExitOptions]) -> ExitOptions | None:
+        return None if options is UNSET else _exit_options(options)
+
+    return ExitConditions(
+        exit_codes=tuple((each.code, _exit_options(each.exit_options)) for each in given.exit_codes or ()),
+        exit_code_ranges=tuple(
+            (each.start, each.end, _exit_options(each.exit_options)) for each in given.exit_code_ranges or ()
+        ),
+        pre_processing_error=clause(given.pre_processing_error),
+        file_upload_error=clause(given.file_upload_error),
+        default=clause(given.default),
+    )
+
+
+def _exit_options(given: wire.ExitOptions) -> ExitOptions:
+    return ExitOptions(
+        job_action=None if given.job_action is UNSET else JobAction(given.job_action),
+        dependency_action=None if given.dependency_action is UNSET else DependencyAction(given.dependency_action),
     )
 
 

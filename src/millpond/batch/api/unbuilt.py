@@ -63,9 +63,7 @@ REFUSED: dict[type[Model], dict[str, str]] = {
         "allow_task_preemption": "Tasks are never preempted.",
     },
     tasks.TaskSpecification: {
-        "depends_on": "Task dependencies are not supported yet.",
         "multi_instance_settings": "Multi-instance tasks are not supported yet.",
-        "exit_conditions": "Exit conditions are not supported yet.",
         "authentication_token_settings": "Property authenticationTokenSettings is not enabled.",
     },
 }

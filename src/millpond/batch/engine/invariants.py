@@ -8,7 +8,7 @@ from collections import Counter
 from ..model.job import JobState
 from ..model.pool import AllocationState, NodeState, SchedulingState
 from ..model.schedule import JobSchedule, JobScheduleState
-from ..model.task import Task, TaskState
+from ..model.task import Task, TaskState, Withdrawal
 from .placement import has_place
 from .slots import JobWork, NodeSlots, PoolSlots
 from .state import State
@@ -51,6 +51,8 @@ def _sort_tasks(state: State) -> tuple[dict[str, list[Task]], dict[str, list[Tas
     for key, task in state.tasks.items():
         _require((task.job, task.key) == key, f"task {key} is filed under another's key")
         _require(task.job in state.jobs, f"task {key} is in memory, its job is not")
+        held_back = task.pending_dependencies and task.withdrawal is not Withdrawal.EARLIER
+        _require(not held_back, f"task {key} is {task.state} and in memory, and still depends on others")
         if has_place(task):
             by_node.setdefault(task.node or "", []).append(task)
             by_job.setdefault(task.job, []).append(task)

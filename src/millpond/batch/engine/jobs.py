@@ -214,14 +214,19 @@ def _placed(state: State, job: Job) -> tuple[list[Task], list[Task]]:
 
 def on_job_disable_requested(state: State, event: JobDisableRequested, now: int) -> Job:
     job = _require_changeable(state, event.job, event.conditions)
-    state.save_job(_moved(job, JobTrigger.DISABLE, now, disable_tasks=event.disable_tasks))
+    return begin_disabling(state, job, event.disable_tasks, now)
+
+
+def begin_disabling(state: State, job: Job, option: DisableTasks, now: int) -> Job:
+    """Run none of the job's tasks until it is enabled; the option says what becomes of those that run."""
+    state.save_job(_moved(state.jobs[job.key], JobTrigger.DISABLE, now, disable_tasks=option))
     ahead, running = _placed(state, job)
     for task in ahead:
         withdraw(state, task, Withdrawal.RETURN)
     for task in running:
-        if event.disable_tasks is DisableTasks.REQUEUE:
+        if option is DisableTasks.REQUEUE:
             withdraw(state, task, Withdrawal.REQUEUE)
-        elif event.disable_tasks is DisableTasks.TERMINATE:
+        elif option is DisableTasks.TERMINATE:
             end(state, task, now, ENDED_BY_USER)
     return state.jobs[job.key]
 

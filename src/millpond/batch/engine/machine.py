@@ -15,8 +15,8 @@ from ..model.job import Job
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
 from ..model.task import Task
+from . import dependencies, messages, node_requests, scheduler
 from . import jobs as job_rules
-from . import messages, node_requests, scheduler
 from . import nodes as node_rules
 from . import pools as pool_rules
 from . import schedules as schedule_rules
@@ -71,6 +71,7 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.TaskReactivateRequested: task_rules.on_task_reactivate_requested,
     messages.TaskStarted: task_rules.on_task_started,
     messages.TaskEnded: task_rules.on_task_ended,
+    messages.DependentsDue: dependencies.on_dependents_due,
     messages.PlacementsOverdue: scheduler.recall_overdue,
 }
 
@@ -87,7 +88,15 @@ def step(state: State, event: Event, now: int) -> tuple[Any, list[Effect]]:
 
 def settle(state: State, now: int) -> list[Effect]:
     """Place tasks, and make all moves that follow from the surroundings, until nothing moves any more."""
-    while state.stirred_jobs or state.stirred_schedules or state.stirred_pools or state.stirred_nodes:
+    while (
+        state.stirred_dependents
+        or state.stirred_jobs
+        or state.stirred_schedules
+        or state.stirred_pools
+        or state.stirred_nodes
+    ):
+        for job in _take(state.stirred_dependents):
+            dependencies.settle_dependents(state, job, now)
         for job in _take(state.stirred_jobs):
             job_rules.settle_job(state, job, now)
         for schedule in _take(state.stirred_schedules):
@@ -129,6 +138,7 @@ def restore(  # noqa: PLR0917 - it takes a whole service
     for job in jobs:
         state.load_job(job)
         job_rules.order_again(state, job, now)
+        dependencies.watch(state, job.key)
     for schedule in schedules:
         state.load_schedule(schedule)
     for task in sorted(placed_tasks, key=lambda placed: placed.attempt):

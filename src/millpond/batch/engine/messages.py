@@ -14,6 +14,7 @@ import msgspec
 
 from millpond.common.conditions import NO_CONDITIONS, Conditions
 
+from ..model.exit_conditions import ExitConditions
 from ..model.job import DisableTasks, Job, OnAllTasksComplete
 from ..model.pool import DeallocationOption, FillType, Node, NodeError, Pool, StartTaskInfo
 from ..model.schedule import JobSchedule, Timetable
@@ -224,6 +225,13 @@ class JobScheduleEnableRequested(Event, frozen=True, kw_only=True):
     conditions: Conditions = NO_CONDITIONS
 
 
+class Prerequisites(msgspec.Struct, frozen=True):
+    """What a task depends on: keys of tasks, and ranges of the numbers that ids spell (first and last)."""
+
+    tasks: Sequence[str] = ()
+    ranges: Sequence[tuple[int, int]] = ()
+
+
 class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """A task to add. ``document`` is its JSON in the newest form, never decoded on its way to the node."""
 
@@ -234,6 +242,8 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     max_task_retry_count: int | None = None
     max_wall_clock_time: int
     retention_time: int
+    depends_on: Prerequisites | None = None
+    exit_conditions: ExitConditions | None = None
 
 
 class TasksAddRequested(Event, frozen=True, kw_only=True):
@@ -425,6 +435,12 @@ class JobScheduleDue(Event, frozen=True, kw_only=True):
     """A job of the schedule may be due, or its time over."""
 
     schedule: str
+
+
+class DependentsDue(Event, frozen=True, kw_only=True):
+    """Tasks of the job have ended, and not all that depend on them have been told yet."""
+
+    job: str
 
 
 class JobPurged(Event, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from ..model.pool import Node, RecentTask
 from ..model.task import ErrorCategory, Failure, Task, TaskResult, TaskState, Withdrawal
+from . import dependencies
+from .exit_conditions import satisfies
 from .messages import AttemptRef, StartTask, StopTask
 from .slots import NodeSlots, TaskKey
 from .state import State
@@ -77,9 +79,14 @@ def complete(state: State, task: Task, trigger: TaskTrigger, now: int, *, result
     else:
         started = task
     done = _moved(started, trigger, now, result=result, withdrawal=None, **fields)
+    lets_go_on = state.jobs[task.job].uses_task_dependencies and satisfies(done)
+    if lets_go_on:
+        done = replace(done, satisfies_dependents=True)
     if task.is_waiting:
         state.dequeue(task)
     state.save_task(task, done)
+    if lets_go_on:
+        dependencies.note_satisfied(state, task)
     if not task.is_waiting:
         _leave_place(state, task, now)
     return done

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ..model.changes import Archive, Changes, FileDeletion
+from ..model.changes import Archive, Changes, Dependency, FileDeletion
 from ..model.job import Job, JobState
 from ..model.pool import Node, Pool, SchedulingState
 from ..model.schedule import JobSchedule
@@ -52,6 +52,8 @@ class State:
         self.stirred_nodes: dict[str, None] = {}
         self.stirred_jobs: dict[str, None] = {}
         self.stirred_schedules: dict[str, None] = {}
+        #: Jobs with ``satisfied`` tasks to look at.
+        self.stirred_dependents: dict[str, None] = {}
         self._effects: list[Effect] = []
         self._changes = Changes()
 
@@ -288,8 +290,18 @@ class State:
 
     def count_added(self, job: Job) -> None:
         """One more task has been added to the job, ever."""
-        job = replace(job, tasks_added=job.tasks_added + 1)
+        self._save_tally(replace(job, tasks_added=job.tasks_added + 1))
+
+    def _save_tally(self, job: Job) -> None:
+        """Save a change that leaves the job's place as it is."""
         self.jobs[job.key] = self._changes.jobs[job.key] = job
+
+    def save_satisfied(self, job: Job, satisfied: tuple[tuple[str, int], ...]) -> None:
+        """Note which tasks' dependents are still to be told."""
+        self._save_tally(replace(job, satisfied=satisfied))
+
+    def save_dependency(self, job: str, prerequisite: str, seq: int, *, is_open: bool) -> None:
+        self._changes.dependencies[Dependency(job, prerequisite, seq)] = is_open
 
     def load_placed(self, task: Task) -> None:
         """Take in a stored task that has a place; its node and job are there."""
@@ -310,6 +322,10 @@ class State:
         key = (task.job, task.key)
         self._changes.tasks[key] = None
         self._changes.documents.pop(key, None)
+        if task.pending_dependencies:
+            unwritten = self._changes.dependencies
+            for each in [each for each in unwritten if (each.job, each.seq) == (task.job, task.seq)]:
+                del unwritten[each]
         self._recount(task, None)
 
     def _recount(self, before: Task | None, after: Task | None) -> None:
@@ -327,15 +343,14 @@ class State:
         if new:
             tasks_now[new] = getattr(tasks, new) + 1
             slots_now[new] = getattr(slots, new) + task.required_slots
-        job = replace(job, task_counts=replace(tasks, **tasks_now), slot_counts=replace(slots, **slots_now))
-        self.jobs[job.key] = self._changes.jobs[job.key] = job
+        self._save_tally(replace(job, task_counts=replace(tasks, **tasks_now), slot_counts=replace(slots, **slots_now)))
         self.stirred_jobs[job.key] = None
 
     def enqueue(self, task: Task) -> None:
         """A task waits for a place (and is saved as such): keep it in memory if it belongs to its job's window."""
         work = self.job_work[task.job]
         key = (task.job, task.key)
-        if not work.is_open or task.required_slots > work.pool.slots:
+        if not work.is_open or task.required_slots > work.pool.slots or task.pending_dependencies:
             self.tasks.pop(key, None)
         else:
             self._push(work, task)

@@ -10,10 +10,13 @@ from msgspec.structs import replace
 from millpond.common.errors import ServiceError
 
 from ..errors import error
-from ..model.job import Job, JobState, OnTaskFailure
+from ..model.exit_conditions import JobAction
+from ..model.job import DisableTasks, Job, JobState, OnTaskFailure
 from ..model.keys import task_key
 from ..model.task import Task, TaskResult, TaskState, Withdrawal
-from .jobs import begin_termination, require_job
+from .dependencies import Satisfied, open_dependencies
+from .exit_conditions import job_action, require_effective
+from .jobs import begin_disabling, begin_termination, require_job
 from .messages import (
     ForgetTask,
     NewTask,
@@ -52,18 +55,29 @@ def on_tasks_add_requested(state: State, event: TasksAddRequested, now: int) -> 
     job = require_job(state, event.job)
     _require_live(job)
     taken = state.archive.existing(job.key, [task_key(new.id) for new in event.tasks])
+    satisfied = Satisfied(state.archive, job.key, event.tasks)
     replies: list[Task | ServiceError] = []
     for new in event.tasks:
         key = task_key(new.id)
-        if key in taken:
-            replies.append(error("TaskExists"))
+        try:
+            _require_addable(job, new, exists=key in taken)
+        except ServiceError as refusal:
+            replies.append(refusal)
             continue
         taken.add(key)
-        replies.append(_add(state, job.key, key, new, now))
+        replies.append(_add(state, job.key, key, new, satisfied.left_of(new.depends_on), now))
     return replies
 
 
-def _add(state: State, job_key: str, key: str, new: NewTask, now: int) -> Task:
+def _require_addable(job: Job, new: NewTask, *, exists: bool) -> None:
+    if exists:
+        raise error("TaskExists")
+    if new.depends_on is not None and not job.uses_task_dependencies:
+        raise error("TaskDependenciesNotSpecifiedOnJob", ("PropertyName", "dependsOn"))
+    require_effective(job, new.exit_conditions)
+
+
+def _add(state: State, job_key: str, key: str, new: NewTask, prerequisites: set[str], now: int) -> Task:  # noqa: PLR0917
     job = state.jobs[job_key]
     retries = new.max_task_retry_count
     task = Task(
@@ -78,9 +92,12 @@ def _add(state: State, job_key: str, key: str, new: NewTask, now: int) -> Task:
         max_task_retry_count=job.max_task_retry_count if retries is None else retries,
         max_wall_clock_time=new.max_wall_clock_time,
         retention_time=new.retention_time,
+        exit_conditions=new.exit_conditions,
+        pending_dependencies=len(prerequisites),
     )
     state.count_added(job)
     state.save_task(None, task, new.document)
+    open_dependencies(state, task, prerequisites)
     wait_for_place(state, task)
     return task
 
@@ -149,6 +166,7 @@ def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, n
         failure=None,
         retry_count=0,
         last_retry_time=None,
+        satisfies_dependents=False,
     )
     state.save_task(task, active)
     last = state.node_slots.get(task.node or "")
@@ -206,7 +224,7 @@ def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
 
 
 def _end_by_itself(state: State, task: Task, event: TaskEnded, now: int) -> None:
-    complete(
+    done = complete(
         state,
         task,
         TaskTrigger.END,
@@ -218,9 +236,16 @@ def _end_by_itself(state: State, task: Task, event: TaskEnded, now: int) -> None
         end_time=event.end_time,
     )
     job = state.jobs[task.job]
-    acts = job.on_task_failure is OnTaskFailure.PERFORM_EXIT_OPTIONS_JOB_ACTION
-    if acts and event.result is TaskResult.FAILURE and job.state not in _REFUSED_WITH_JOB:
+    if job.on_task_failure is OnTaskFailure.PERFORM_EXIT_OPTIONS_JOB_ACTION:
+        _perform(state, job, job_action(done), now)
+
+
+def _perform(state: State, job: Job, action: JobAction, now: int) -> None:
+    """What a task's end asks of its job, unless the job is on its way there or further already."""
+    if action is JobAction.TERMINATE and job.state not in _REFUSED_WITH_JOB:
         begin_termination(state, job, "TaskFailed", now)
+    elif action is JobAction.DISABLE and job.state in (JobState.ACTIVE, JobState.ENABLING):
+        begin_disabling(state, job, DisableTasks.REQUEUE, now)
 
 
 def _note_on_node(state: State, task: Task, event: TaskEnded) -> None:

@@ -4,7 +4,7 @@ A job may have a million waiting tasks. The scheduler only needs the first of th
 tasks that wait and could ever run in the job's pool, a prefix by ``seq`` (their order of addition). All the others
 are in the store alone, and the window is refilled from there when it runs low. The prefix is described by two
 members: where ``more`` is false, everything that waits is in the window; where it is true, everything up to the seq
-``loaded_to`` is.
+``loaded_to`` is. Tasks that wait for others (:mod:`.dependencies`) do not count as waiting here until those are done.
 
 Tasks that need more slots than a node of the pool has are no part of the window, so they never block it.
 """

@@ -34,7 +34,22 @@ class Archive(Protocol):
         ...
 
     def waiting(self, job: str, after_seq: int, limit: int) -> list[Task]:
-        """The next tasks waiting for a place, in order of ``seq``."""
+        """The next tasks that are ready for a place, in order of ``seq``."""
+        ...
+
+    def satisfying(self, job: str, tasks: Sequence[str]) -> set[str]:
+        """Which of these task keys belong to tasks that satisfy their dependents."""
+        ...
+
+    def satisfied_runs(self, job: str, first: int, last: int) -> list[tuple[int, int]]:
+        """The numbers of tasks that satisfy their dependents, between first and last: runs of them, in order."""
+        ...
+
+    def dependents(self, job: str, prerequisites: Sequence[str], before_seq: int, limit: int) -> list[tuple[str, Task]]:
+        """Open dependencies on any of these: the prerequisite and the task that waits for it, no matter which first.
+
+        Only those of tasks with a lower ``seq``.
+        """
         ...
 
     def holding_files(self, job: str) -> Iterable[str]:
@@ -50,6 +65,15 @@ class FileDeletion(msgspec.Struct, frozen=True):
     task_id: str | None
 
 
+class Dependency(msgspec.Struct, frozen=True):
+    """A task waits for a prerequisite: the key of a task, or the name of a block of numbers that ids may spell."""
+
+    job: str
+    prerequisite: str
+    #: Of the task that waits.
+    seq: int
+
+
 class Changes(msgspec.Struct):
     """What a batch of steps changed: records to write, ``None`` for records to remove."""
 
@@ -61,5 +85,7 @@ class Changes(msgspec.Struct):
     tasks: dict[tuple[str, str], Task | None] = {}
     #: Documents of the tasks among them that are new.
     documents: dict[tuple[str, str], bytes] = {}
+    #: Whether they are open from now on. All dependencies of a task that is removed go with it.
+    dependencies: dict[Dependency, bool] = {}
     #: Kept until the node has done it.
     file_deletions: list[FileDeletion] = []

@@ -106,5 +106,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     slot_counts: Counts = Counts()
     #: Tasks ever added: the next one's ``seq``.
     tasks_added: int = 0
+    #: Keys of tasks whose end satisfies dependents that have not been told yet, each with ``tasks_added`` as it was
+    #: then: tasks added later know by themselves.
+    satisfied: tuple[tuple[str, int], ...] = ()
     #: The job as its client specified it, with defaults filled in.
     document: dict[str, Any]

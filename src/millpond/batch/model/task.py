@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from .exit_conditions import ExitConditions
+
 
 class TaskState(StrEnum):
     ACTIVE = "active"
@@ -68,6 +70,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_task_retry_count: int = 0
     max_wall_clock_time: int
     retention_time: int
+    exit_conditions: ExitConditions | None = None
+    #: Dependencies that are open; it runs only without any.
+    pending_dependencies: int = 0
+    #: Whether its end has satisfied those that depend on it; only where its job uses task dependencies.
+    satisfies_dependents: bool = False
     #: Names its latest placement, higher than those before, and than all earlier ones on the same node (so a task
     #: that is deleted and added again is not taken for the old one). Reports about another attempt are dropped.
     attempt: int = 0
@@ -89,5 +96,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a place (active and not placed ahead on a node)."""
+        """Whether it is active and has no place on a node, not even ahead of its turn."""
         return self.state is TaskState.ACTIVE and self.node is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all that it waits for is a place."""
+        return self.is_waiting and not self.pending_dependencies

@@ -18,7 +18,9 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
+from ..model.exit_conditions import ExitConditions
 from ..model.job import Job
+from ..model.keys import task_number
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
 from ..model.task import Failure, Task, TaskResult, TaskState, Withdrawal
@@ -97,6 +99,12 @@ job_schedules = Table(
 #: Placed ahead, preparing or running: what the working set is rebuilt from, and what runs on a node.
 PLACED = text("node IS NOT NULL AND state <> 'completed'")
 
+#: Active, without a place and without open dependencies: what windows are refilled from. (Were it said as
+#: ``state = 'active'``, SQLite would rather take the index by state, and walk through all that wait for others.)
+READY = text("node IS NULL AND state <> 'completed' AND pending_dependencies = 0")
+#: Numbers that ranges of prerequisites need not wait for.
+SATISFIED_NUMBER = text("satisfies_dependents AND number IS NOT NULL")
+
 tasks = Table(
     "tasks",
     metadata,
@@ -105,6 +113,8 @@ tasks = Table(
     Column("key", _Text, nullable=False),
     Column("id", _Text, nullable=False),
     Column("creation_time", BigInteger, nullable=False),
+    Column("number", Integer),
+    Column("exit_conditions", LargeBinary),
     Column("state", _Text, nullable=False),
     Column("state_transition_time", BigInteger, nullable=False),
     Column("previous_state", _Text),
@@ -128,9 +138,24 @@ tasks = Table(
     Column("requeue_count", Integer, nullable=False),
     Column("last_requeue_time", BigInteger),
     Column("withdrawal", _Text),
+    Column("pending_dependencies", Integer, nullable=False),
+    Column("satisfies_dependents", Boolean, nullable=False),
     Index("tasks_by_key", "job", "key", unique=True),
     Index("tasks_by_state", "state", "place"),
     Index("placed_tasks", "node", sqlite_where=PLACED, postgresql_where=PLACED),
+    Index("ready_tasks", "place", sqlite_where=READY, postgresql_where=READY),
+    Index("satisfied_numbers", "job", "number", sqlite_where=SATISFIED_NUMBER, postgresql_where=SATISFIED_NUMBER),
+)
+
+#: The open dependencies of tasks. A prerequisite is the key of a task or the name of a block of numbers.
+dependencies = Table(
+    "dependencies",
+    metadata,
+    Column("job", BigInteger, primary_key=True, autoincrement=False),
+    Column("prerequisite", _Text, primary_key=True),
+    #: Place of the task that waits.
+    Column("dependent", _Number, primary_key=True, autoincrement=False),
+    Index("dependencies_by_dependent", "dependent"),
 )
 
 task_documents = Table(
@@ -168,6 +193,7 @@ decode_pool = msgspec.msgpack.Decoder(Pool).decode
 decode_node = msgspec.msgpack.Decoder(Node).decode
 decode_job = msgspec.msgpack.Decoder(Job).decode
 decode_schedule = msgspec.msgpack.Decoder(JobSchedule).decode
+_decode_exit_conditions = msgspec.msgpack.Decoder(ExitConditions).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
 
@@ -211,7 +237,7 @@ def place_of(job_number: int, seq: int) -> int:
 
 #: The columns of ``tasks``: those that never change once the task is added, and those that may.
 TASK_COLUMNS = tuple(column.name for column in tasks.columns)
-TASK_STATE_COLUMNS = TASK_COLUMNS[5:]
+TASK_STATE_COLUMNS = TASK_COLUMNS[7:]
 
 _STATES: dict[str, TaskState] = {state.value: state for state in TaskState}
 _RESULTS: dict[str, TaskResult] = {result.value: result for result in TaskResult}
@@ -219,7 +245,9 @@ _RESULTS: dict[str, TaskResult] = {result.value: result for result in TaskResult
 
 def task_row(task: Task, place: int, job_number: int) -> tuple[Any, ...]:
     """Values of ``TASK_COLUMNS``."""
-    return (place, job_number, task.key, task.id, task.creation_time, *task_state(task))
+    conditions = None if task.exit_conditions is None else encode(task.exit_conditions)
+    number = task_number(task.key)
+    return (place, job_number, task.key, task.id, task.creation_time, number, conditions, *task_state(task))
 
 
 def task_state(task: Task) -> tuple[Any, ...]:
@@ -248,39 +276,44 @@ def task_state(task: Task) -> tuple[Any, ...]:
         task.requeue_count,
         task.last_requeue_time,
         None if task.withdrawal is None else task.withdrawal.value,
+        task.pending_dependencies,
+        task.satisfies_dependents,
     )
 
 
 def task_from_row(job: str, row: Sequence[Any]) -> Task:
     """The task of a row that starts with ``TASK_COLUMNS``; ``job`` is its job's key."""
-    previous, result, failure, withdrawal = row[7], row[21], row[22], row[27]
+    conditions, previous, result, failure, withdrawal = row[6], row[9], row[23], row[24], row[29]
     return Task(
         job=job,
         seq=row[0] & 0xFFFFFFFF,
         key=row[2],
         id=row[3],
         creation_time=row[4],
-        state=_STATES[row[5]],
-        state_transition_time=row[6],
+        state=_STATES[row[7]],
+        state_transition_time=row[8],
         previous_state=None if previous is None else _STATES[previous],
-        previous_state_transition_time=row[8],
-        last_modified=row[9],
-        required_slots=row[10],
-        max_task_retry_count=row[11],
-        max_wall_clock_time=row[12],
-        retention_time=row[13],
-        attempt=row[14],
-        node=row[15],
-        pool_id=row[16],
-        node_id=row[17],
-        start_time=row[18],
-        end_time=row[19],
-        exit_code=row[20],
+        previous_state_transition_time=row[10],
+        last_modified=row[11],
+        required_slots=row[12],
+        max_task_retry_count=row[13],
+        max_wall_clock_time=row[14],
+        retention_time=row[15],
+        attempt=row[16],
+        node=row[17],
+        pool_id=row[18],
+        node_id=row[19],
+        start_time=row[20],
+        end_time=row[21],
+        exit_code=row[22],
         result=None if result is None else _RESULTS[result],
         failure=None if failure is None else _decode_failure(failure),
-        retry_count=row[23],
-        last_retry_time=row[24],
-        requeue_count=row[25],
-        last_requeue_time=row[26],
+        retry_count=row[25],
+        last_retry_time=row[26],
+        requeue_count=row[27],
+        last_requeue_time=row[28],
         withdrawal=None if withdrawal is None else Withdrawal(withdrawal),
+        exit_conditions=None if conditions is None else _decode_exit_conditions(conditions),
+        pending_dependencies=row[30],
+        satisfies_dependents=bool(row[31]),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, delete, func, select
 
-from ..model.changes import Changes, FileDeletion
+from ..model.changes import Changes, Dependency, FileDeletion
 from ..model.job import Job
 from ..model.schedule import JobSchedule
 from ..model.task import Task
@@ -16,7 +16,7 @@ from . import schema
 from .base import Chore, Snapshot, StoredTask
 from .dialect import open_engine
 from .reader import SqlReader
-from .schema import chores, job_nodes, job_schedules, jobs, nodes, place_of, pools, task_documents, tasks
+from .schema import chores, dependencies, job_nodes, job_schedules, jobs, nodes, place_of, pools, task_documents, tasks
 from .statements import Statements, in_parts
 
 
@@ -115,6 +115,7 @@ class SqlWriter:
         self._run_many(self._statements.upsert_schedules, schedule_rows)
         self._remove(job_schedules.c.key, [key for key, one in schedules if one is None])
         self._write_jobs({key: job for key, job in changes.jobs.items() if job is not None})
+        self._write_dependencies(changes.dependencies)
         self._write_tasks(changes)
         self._remove_jobs([key for key, job in changes.jobs.items() if job is None])
         return self._record_chores(changes.file_deletions)
@@ -143,6 +144,14 @@ class SqlWriter:
                 del self._job_numbers[key]
                 self._job_nodes.pop(number, None)
 
+    def _write_dependencies(self, dependencies: dict[Dependency, bool]) -> None:
+        rows: dict[bool, list[tuple[Any, ...]]] = {True: [], False: []}
+        for each, is_open in dependencies.items():
+            number = self._known_job(each.job)
+            rows[is_open].append((number, each.prerequisite, place_of(number, each.seq)))
+        self._run_many(self._statements.delete_dependencies, rows[False])
+        self._run_many(self._statements.insert_dependencies, rows[True])
+
     def _write_tasks(self, changes: Changes) -> None:
         added, documents, changed, gone, ran = [], [], [], [], set()
         for (job, key), task in changes.tasks.items():
@@ -160,6 +169,7 @@ class SqlWriter:
             if task.node is not None:
                 ran.add((number, task.node))
         self._run_many(self._statements.delete_documents, gone)
+        self._run_many(self._statements.delete_dependencies_of, gone)
         self._run_many(self._statements.delete_tasks, gone)
         self._run_many(self._statements.insert_tasks, added)
         self._run_many(self._statements.insert_documents, documents)
@@ -197,7 +207,7 @@ class SqlWriter:
         begin, end = place_of(number, 0), place_of(number + 1, 0)
         of_job = select(tasks.c.place).where(tasks.c.place >= begin, tasks.c.place < end).order_by(tasks.c.place)
         left = self._connection.execute(of_job.offset(limit).limit(1)).scalar_one_or_none()
-        for column in (tasks.c.place, task_documents.c.place):
+        for column in (tasks.c.place, task_documents.c.place, dependencies.c.dependent):
             part = delete(column.table).where(column >= begin, column < (end if left is None else left))
             self._connection.execute(part)
         return 0 if left is None else 1
@@ -237,18 +247,33 @@ class SqlWriter:
         number = self._job_number(job)
         if number is None:
             return []
-        rows = self._connection.execute(
-            select(tasks)
-            .where(
-                tasks.c.state == "active",
-                tasks.c.node.is_(None),
-                tasks.c.place > place_of(number, after_seq),
-                tasks.c.place < place_of(number + 1, 0),
-            )
-            .order_by(tasks.c.place)
-            .limit(limit)
-        )
+        rows = self._run(self._statements.ready, place_of(number, after_seq), place_of(number + 1, 0), limit)
         return [schema.task_from_row(job, row) for row in rows.all()]
+
+    def satisfying(self, job: str, tasks: Sequence[str]) -> set[str]:
+        number = self._job_number(job)
+        if number is None:
+            return set()
+        found: set[str] = set()
+        for keys in in_parts(tasks):
+            found.update(row[0] for row in self._run(self._statements.satisfying(len(keys)), number, *keys))
+        return found
+
+    def satisfied_runs(self, job: str, first: int, last: int) -> list[tuple[int, int]]:
+        number = self._job_number(job)
+        rows = () if number is None else self._run(self._statements.satisfied_runs, number, first, last)
+        return [(row[0], row[1]) for row in rows]
+
+    def dependents(self, job: str, prerequisites: Sequence[str], before_seq: int, limit: int) -> list[tuple[str, Task]]:
+        number = self._job_number(job)
+        if number is None:
+            return []
+        found: list[tuple[str, Task]] = []
+        for keys in in_parts(prerequisites):
+            statement = self._statements.dependents(len(keys))
+            rows = self._run(statement, place_of(number, before_seq), number, *keys, limit - len(found)).all()
+            found += [(row[-1], schema.task_from_row(job, row)) for row in rows]
+        return found
 
     def holding_files(self, job: str) -> Iterable[str]:
         number = self._job_number(job)

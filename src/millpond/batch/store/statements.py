@@ -6,14 +6,31 @@ Their parameters are positional, so that rows go to the driver as plain tuples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Dialect, Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.sql.elements import CompilerElement
 
 from .schema import (
+    READY,
+    SATISFIED_NUMBER,
     TASK_COLUMNS,
     TASK_STATE_COLUMNS,
     chores,
+    dependencies,
     job_nodes,
     job_schedules,
     jobs,
@@ -25,6 +42,10 @@ from .schema import (
 
 #: Most keys in one query; longer lists are asked for in parts.
 KEYS_PER_QUERY = 512
+
+#: Said because SQLite's dialect would say it with one more parameter.
+_NONE = literal_column("0", Integer)
+DEPENDENCY_COLUMNS = tuple(column.name for column in dependencies.columns)
 
 
 class Statements:
@@ -49,27 +70,54 @@ class Statements:
             delete(task_documents).where(task_documents.c.place.in_(select(tasks.c.place).where(*one_task))),
             ("job_", "key_"),
         )
+        self.delete_dependencies_of = self._text(
+            delete(dependencies).where(dependencies.c.dependent.in_(select(tasks.c.place).where(*one_task))),
+            ("job_", "key_"),
+        )
+        self.insert_dependencies = self._text(insert(dependencies), DEPENDENCY_COLUMNS)
+        self.delete_dependencies = self._text(
+            delete(dependencies).where(*(dependencies.c[name] == bindparam(name) for name in DEPENDENCY_COLUMNS)),
+            DEPENDENCY_COLUMNS,
+        )
         self.delete_tasks = self._text(delete(tasks).where(*one_task), ("job_", "key_"))
         self.task = self._text(select(tasks).where(*one_task), ("job_", "key_"))
-        self._existing: dict[int, str] = {}
-        self._stored: dict[int, str] = {}
+        self.ready = self._text(
+            select(tasks)
+            .where(READY, tasks.c.place > bindparam("after_"), tasks.c.place < bindparam("end_"))
+            .order_by(tasks.c.place)
+            .limit(bindparam("limit_"))
+            .offset(_NONE),
+            ("after_", "end_", "limit_"),
+        )
+        self.satisfied_runs = self._text(_satisfied_runs(), ("job_", "first_", "last_"))
+        #: By name of the keyed statement and number of keys.
+        self._by_count: dict[str, dict[int, str]] = {}
 
     def existing(self, count: int) -> str:
         """Which of ``count`` keys a job's tasks have. Parameters: the job's number, the keys."""
-        if count not in self._existing:
-            self._existing[count] = self._with_keys(select(tasks.c.key), count)
-        return self._existing[count]
+        return self._with_keys(_EXISTING, count)
+
+    def satisfying(self, count: int) -> str:
+        """Which of ``count`` keys tasks have that satisfy their dependents. Parameters: the job's number, the keys."""
+        return self._with_keys(_SATISFYING, count)
 
     def stored(self, count: int) -> str:
         """The tasks of a job with ``count`` keys, and their documents. Parameters: the job's number, the keys."""
-        if count not in self._stored:
-            self._stored[count] = self._with_keys(STORED_TASKS, count)
-        return self._stored[count]
+        return self._with_keys(_STORED, count)
 
-    def _with_keys(self, statement: Select[tuple[object, ...]], count: int) -> str:
-        names = [f"key_{number}" for number in range(count)]
-        keys = tasks.c.key.in_([bindparam(name) for name in names])
-        return self._text(statement.where(tasks.c.job == bindparam("job_"), keys), ("job_", *names))
+    def dependents(self, count: int) -> str:
+        """Who waits for ``count`` prerequisites. Parameters: the place that the dependents lie before, the job's
+        number, the prerequisites, the limit."""
+        return self._with_keys(_DEPENDENTS, count)
+
+    def _with_keys(self, keyed: _Keyed, count: int) -> str:
+        known = self._by_count.setdefault(keyed.name, {})
+        if count not in known:
+            names = [f"key_{number}" for number in range(count)]
+            of_job = keyed.key.table.c.job == bindparam("job_")
+            statement = keyed.statement.where(of_job, keyed.key.in_([bindparam(name) for name in names]))
+            known[count] = self._text(statement, (*keyed.first, "job_", *names, *keyed.last))
+        return known[count]
 
     def _upsert(self, table: Table) -> str:
         """Insert rows, or replace those of the same key: in words that SQLite and PostgreSQL share."""
@@ -85,8 +133,48 @@ class Statements:
         return str(compiled)
 
 
+def _satisfied_runs() -> Select[Any]:
+    """First and last of each run of numbers: those that are as far ahead of their rank among all belong together."""
+    number = tasks.c.number
+    ranked = (
+        select(number, (number - func.dense_rank().over(order_by=number)).label("run"))
+        .where(SATISFIED_NUMBER, tasks.c.job == bindparam("job_"))
+        .where(number >= bindparam("first_"), number <= bindparam("last_"))
+        .subquery()
+    )
+    first = func.min(ranked.c.number)
+    return select(first, func.max(ranked.c.number)).group_by(ranked.c.run).order_by(first)
+
+
 #: A task's columns, then its document.
 STORED_TASKS = select(tasks, task_documents.c.document).join(task_documents, task_documents.c.place == tasks.c.place)
+
+
+class _Keyed(NamedTuple):
+    """A statement that will be about some keys of a job."""
+
+    name: str
+    statement: Select[Any]
+    key: Column[Any]
+    #: Its parameters before the job's number, and after the keys.
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+
+
+_EXISTING = _Keyed("existing", select(tasks.c.key), tasks.c.key)
+_SATISFYING = _Keyed("satisfying", select(tasks.c.key).where(tasks.c.satisfies_dependents), tasks.c.key)
+_STORED = _Keyed("stored", STORED_TASKS, tasks.c.key)
+_DEPENDENTS = _Keyed(
+    "dependents",
+    select(tasks, dependencies.c.prerequisite)
+    .join(dependencies, dependencies.c.dependent == tasks.c.place)
+    .where(dependencies.c.dependent < bindparam("before_"))
+    .limit(bindparam("limit_"))
+    .offset(_NONE),
+    dependencies.c.prerequisite,
+    ("before_",),
+    ("limit_",),
+)
 
 
 def in_parts(keys: Sequence[str]) -> list[list[str]]:

@@ -16,10 +16,17 @@ from .common import (
     ResourceFile,
     TaskConstraints,
 )
-from .fields import CommandLine, DisplayName, Id, Int32, Maybe, Model, Moment, Opaque, Since, Until
+from .fields import CommandLine, DisplayName, Id, Int32, Maybe, Model, Moment, Opaque, PropertyError, Since, Until
 
 #: Most tasks in one collection.
 COLLECTION_LIMIT = 100
+#: Most characters that the ids of a task's dependencies have in all, and so the ends of its ranges.
+DEPENDENCIES_LIMIT = 64_000
+
+
+def _require_order(start: int, end: int) -> None:
+    if start > end:
+        raise PropertyError("end", "The end of a range must not be less than its start.")
 
 
 class ExitOptions(Model, kw_only=True):
@@ -36,6 +43,9 @@ class ExitCodeRangeMapping(Model, kw_only=True):
     start: Int32
     end: Int32
     exit_options: ExitOptions
+
+    def __post_init__(self) -> None:
+        _require_order(self.start, self.end)
 
 
 class ExitConditions(Model, kw_only=True):
@@ -60,10 +70,21 @@ class TaskIdRange(Model, kw_only=True):
     start: Int32
     end: Int32
 
+    def __post_init__(self) -> None:
+        _require_order(self.start, self.end)
+
 
 class TaskDependencies(Model, kw_only=True):
-    task_ids: Maybe[list[str]] = UNSET
+    task_ids: Maybe[list[Id]] = UNSET
     task_id_ranges: Maybe[list[TaskIdRange]] = UNSET
+
+    def __post_init__(self) -> None:
+        if sum(map(len, self.task_ids or ())) > DEPENDENCIES_LIMIT:
+            reason = f"The ids have more than {DEPENDENCIES_LIMIT} characters in all; specify ranges of ids."
+            raise PropertyError("taskIds", reason, "TaskDependencyListTooLong")
+        if sum(len(f"{each.start}{each.end}") for each in self.task_id_ranges or ()) > DEPENDENCIES_LIMIT:
+            reason = f"The ranges have more than {DEPENDENCIES_LIMIT} characters in all."
+            raise PropertyError("taskIdRanges", reason, "TaskDependencyRangesTooLong")
 
 
 class AuthenticationTokenSettings(Model, kw_only=True):

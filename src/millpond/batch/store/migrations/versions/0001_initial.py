@@ -14,6 +14,9 @@ _UNFINISHED = sa.text("state <> 'completed'")
 _SCHEDULED = sa.text("schedule IS NOT NULL")
 _PLACED = sa.text("node IS NOT NULL AND state <> 'completed'")
 
+_READY = sa.text("node IS NULL AND state <> 'completed' AND pending_dependencies = 0")
+_SATISFIED_NUMBER = sa.text("satisfies_dependents AND number IS NOT NULL")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -105,6 +108,8 @@ def upgrade() -> None:
         sa.Column("key", _TEXT, nullable=False),
         sa.Column("id", _TEXT, nullable=False),
         sa.Column("creation_time", sa.BigInteger, nullable=False),
+        sa.Column("number", sa.Integer),
+        sa.Column("exit_conditions", sa.LargeBinary),
         sa.Column("state", _TEXT, nullable=False),
         sa.Column("state_transition_time", sa.BigInteger, nullable=False),
         sa.Column("previous_state", _TEXT),
@@ -128,10 +133,28 @@ def upgrade() -> None:
         sa.Column("requeue_count", sa.Integer, nullable=False),
         sa.Column("last_requeue_time", sa.BigInteger),
         sa.Column("withdrawal", _TEXT),
+        sa.Column("pending_dependencies", sa.Integer, nullable=False),
+        sa.Column("satisfies_dependents", sa.Boolean, nullable=False),
     )
     op.create_index("tasks_by_key", "tasks", ["job", "key"], unique=True)
     op.create_index("tasks_by_state", "tasks", ["state", "place"])
     op.create_index("placed_tasks", "tasks", ["node"], sqlite_where=_PLACED, postgresql_where=_PLACED)
+    op.create_index("ready_tasks", "tasks", ["place"], sqlite_where=_READY, postgresql_where=_READY)
+    op.create_index(
+        "satisfied_numbers",
+        "tasks",
+        ["job", "number"],
+        sqlite_where=_SATISFIED_NUMBER,
+        postgresql_where=_SATISFIED_NUMBER,
+    )
+
+    op.create_table(
+        "dependencies",
+        sa.Column("job", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("prerequisite", _TEXT, primary_key=True),
+        sa.Column("dependent", _NUMBER, primary_key=True, autoincrement=False),
+    )
+    op.create_index("dependencies_by_dependent", "dependencies", ["dependent"])
 
     op.create_table(
         "task_documents",
