@@ -97,11 +97,12 @@ def withdraw(data: Path) -> None:
     (data / "server.json").unlink(missing_ok=True)
 
 
-def service_url(host: str, port: int) -> str:
-    """The URL under which this machine reaches a service that listens there."""
+def service_url(settings: Settings, port: int) -> str:
+    """The URL under which this machine reaches a service that listens on that port."""
+    host, scheme = settings.host, "https" if settings.tls else "http"
     if host in ("", "0.0.0.0", "::"):
         host = "127.0.0.1" if host != "::" else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def expected_server(settings: Settings) -> RunningServer:
@@ -109,8 +110,8 @@ def expected_server(settings: Settings) -> RunningServer:
     return RunningServer(
         pid=0,
         processes={},
-        batch_url=service_url(settings.host, settings.batch_port),
-        blob_url=service_url(settings.host, settings.blob_port),
+        batch_url=service_url(settings, settings.batch_port),
+        blob_url=service_url(settings, settings.blob_port),
     )
 
 

@@ -84,6 +84,10 @@ def serve(
         Literal["auto", "sandbox", "process"] | None,
         typer.Option(help="How nodes are kept apart from this machine.", show_default="auto"),
     ] = None,
+    tls: Annotated[
+        bool | None,
+        typer.Option("--tls/--no-tls", help="Speak https, with a local authority's certificate.", show_default="no"),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Run Millpond until Ctrl-C or SIGTERM.
@@ -94,7 +98,7 @@ def serve(
     from .serve import serve
 
     serve(
-        _settings(config, data, host=host, batch_port=batch_port, blob_port=blob_port, isolation=isolation),
+        _settings(config, data, host=host, batch_port=batch_port, blob_port=blob_port, isolation=isolation, tls=tls),
         only,
     )
 

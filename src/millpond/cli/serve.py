@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
+from millpond.common.authority import authority_file, issue_certificate
 from millpond.common.config import Settings
 
 from .data_directory import RunningServer, locked, open_accounts, publish, service_url, withdraw
@@ -18,6 +19,8 @@ def serve(settings: Settings, only: ServiceName | None = None) -> None:
         lock = stack.enter_context(locked(settings.data))
         withdraw(settings.data)
         open_accounts(settings.data, with_defaults=True)
+        if settings.tls:
+            _issue_certificate(settings)
         services = [
             Service(name, stack.enter_context(_listen(name, settings)))
             for name in SERVICE_NAMES
@@ -31,6 +34,13 @@ def serve(settings: Settings, only: ServiceName | None = None) -> None:
 
         stack.callback(withdraw, settings.data)
         supervisor.run(on_ready=lambda: _say_ready(settings, urls), on_processes=announce)
+
+
+def _issue_certificate(settings: Settings) -> None:
+    try:
+        issue_certificate(settings.data, settings.host)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot make a certificate in {settings.data / 'tls'}: {error}") from error
 
 
 def _listen(name: ServiceName, settings: Settings) -> socket.socket:
@@ -50,9 +60,10 @@ def _listen(name: ServiceName, settings: Settings) -> socket.socket:
 
 
 def _url(settings: Settings, listener: socket.socket) -> str:
-    return service_url(settings.host, listener.getsockname()[1])
+    return service_url(settings, listener.getsockname()[1])
 
 
 def _say_ready(settings: Settings, urls: dict[ServiceName, str]) -> None:
     places = [f"{name.capitalize()} at {url}" for name, url in urls.items()]
-    print(f"Millpond is ready: {', '.join(places)}, data in {settings.data}", flush=True)
+    trust = f", authority in {authority_file(settings.data)}" if settings.tls else ""
+    print(f"Millpond is ready: {', '.join(places)}, data in {settings.data}{trust}", flush=True)

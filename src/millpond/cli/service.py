@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from millpond.common.authority import server_certificate_file
 from millpond.common.config import Accounts, Settings, load_settings
 
 from .processes import end_with_parent
@@ -37,7 +38,12 @@ def main(name: str, listener_fd: str, control_fd: str, lock_fd: str, base_url: s
     except Exception as error:
         _refuse(control, f"{type(error).__name__}: {error}")
         raise
-    run(_telling_why(app, control), socket.socket(fileno=int(listener_fd)), ready=lambda: control.sendall(b"ready"))
+    run(
+        _telling_why(app, control),
+        socket.socket(fileno=int(listener_fd)),
+        certificate=server_certificate_file(settings.data) if settings.tls else None,
+        ready=lambda: control.sendall(b"ready"),
+    )
 
 
 def _app(name: str, settings: Settings, base_url: str) -> ASGIApp:

@@ -21,6 +21,8 @@ class AgentLaunch(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     #: The URL of the agent's channel (``ws://…`` or ``wss://…``).
     channel_url: str
+    #: The certificate (PEM) of the authority that signed the services' own; empty where they speak http.
+    authority: str = ""
     ip_address: str = "127.0.0.1"
     #: The node's own directory: its root, its log, and what its sandbox needs.
     directory: str

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: Ports; 0 takes a free one.
     batch_port: Port = 10100
     blob_port: Port = 10000
+    #: Speak https alone, with certificates of a local authority (``tls/authority.pem`` in the data directory).
+    tls: bool = False
     #: How a local node keeps its tasks apart from the machine; ``auto`` is ``sandbox`` where the kernel allows it.
     isolation: Isolation = "auto"
     #: Sizes by name (``[vm_sizes.standard_mine]`` in the file), before those that are known.

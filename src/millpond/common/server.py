@@ -7,6 +7,7 @@ import gc
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,8 +27,16 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
 
-def run(app: Callable[..., Any], sock: socket.socket, *, ready: Callable[[], None] | None = None) -> None:
+def run(
+    app: Callable[..., Any],
+    sock: socket.socket,
+    *,
+    certificate: Path | None = None,
+    ready: Callable[[], None] | None = None,
+) -> None:
     """Serve an ASGI application on a bound socket until SIGTERM or SIGINT; ``ready`` is called once it accepts.
+
+    With a ``certificate`` (PEM: the private key and the chain) it speaks https.
 
     A stop closes the listener, lets requests end for ``GRACE_S`` seconds, cancels what is left, runs the
     application's shutdown, and returns. The application must have a lifespan; where its startup fails, ``SystemExit``
@@ -43,6 +52,7 @@ def run(app: Callable[..., Any], sock: socket.socket, *, ready: Callable[[], Non
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        ssl_certfile=certificate,
         ws_max_size=MAX_MESSAGE_SIZE,
         ws_per_message_deflate=False,  # agents are near; compression would only cost time
         # After a stall of the service the deadline fires before the waiting pong is read, hence so long.

@@ -39,6 +39,7 @@ from millpond.common.agent_protocol import (
     Welcome,
     task_directory,
 )
+from millpond.common.authority import bundle_with
 from millpond.common.clock import SECOND, SystemClock
 
 from . import failures
@@ -98,6 +99,8 @@ class Agent:
     def prepare(self) -> None:
         """Make the node's directories. Raises ``OSError``."""
         self._work.prepare()
+        if self._launch.authority:
+            self._work.trust(bundle_with(self._launch.authority))
         self._retention.restore()
 
     def run(self) -> None:

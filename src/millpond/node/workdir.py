@@ -23,6 +23,8 @@ from .users import User
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Free space under which a real node stops taking tasks.
 _RESERVED_DISK_BYTES = "1000000"
+#: Where OpenSSL, Python's requests and curl look for a file of authorities.
+_BUNDLE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class WorkDirectory:
@@ -36,6 +38,8 @@ class WorkDirectory:
         #: Whether something was discarded since :meth:`empty_trash` was last asked for.
         self.has_trash = False
         self._node_variables: dict[str, str] = {}
+        #: What the node sets unless a task's own settings do.
+        self._defaults: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Make what every node has, and forget what an earlier boot meant to remove."""
@@ -48,6 +52,13 @@ class WorkDirectory:
         (self.root / "volatile").chmod(0o700)
         shutil.rmtree(self._trash, ignore_errors=True)
         Path(self._trash).mkdir()
+
+    def trust(self, authorities: str) -> None:
+        """Have this process and all tasks trust these authorities (PEM)."""
+        bundle = self.root / "authorities.pem"
+        bundle.write_text(authorities)
+        self._defaults = dict.fromkeys(_BUNDLE_VARIABLES, str(bundle))
+        os.environ.update(self._defaults)
 
     @property
     def is_gone(self) -> bool:
@@ -134,6 +145,7 @@ class WorkDirectory:
             "HOME": working_directory,
             "PWD": working_directory,
             "USER": user.login,
+            **self._defaults,
             **settings,
             **self._node_variables,
             "AZ_BATCH_CERTIFICATES_DIR": f"{directory}/certs",

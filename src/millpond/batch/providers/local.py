@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 
 from millpond.common.agent_launch import AgentLaunch, AgentRecord, LaunchReply, process_start
+from millpond.common.authority import authority_file
 from millpond.common.config import Settings
 
 from .base import Capabilities, NodeRequest, NotGranted, Observation
@@ -154,6 +155,7 @@ class LocalProvider:
             boot=node.boot,
             token=node.token,
             channel_url=node.channel_url,
+            authority=authority_file(self._settings.data).read_text() if self._settings.tls else "",
             disk=node.disk,
             ip_address=address,
             directory=str(directory),
