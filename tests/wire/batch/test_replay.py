@@ -92,7 +92,7 @@ def test_recorded_requests_are_understood(version: str, raw: RawClient) -> None:
             target = target.replace(placeholder, f"/{node}" if placeholder == "/n1" else node)
         body = _adapted(request.get("body"))
         text = json.dumps(body).replace('"n1"', f'"{node}"')
-        for placeholder in ("pool1", "pool2", "job1", "exists", "badreq"):
+        for placeholder in ("pool1", "pool2", "job1", "js1", "exists", "badreq"):
             text = text.replace(placeholder, placeholder + name)
         unsent = ("authorization", "ocp-date", "content-length")
         headers = {header: value for header, value in request["headers"].items() if header not in unsent}

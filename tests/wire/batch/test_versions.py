@@ -35,6 +35,10 @@ def _things(raw: RawClient) -> None:
     )
     assert created.status == 201
     assert raw.send("POST", "/jobs", job("job", "pool", commonEnvironmentSettings=[{"name": "C"}])).status == 201
+    specification = {"poolInfo": {"autoPoolSpecification": {"poolLifetimeOption": "jobschedule", "pool": _machine()}}}
+    timetable = {"recurrenceInterval": "PT1H", "startWindow": "PT2H", "doNotRunAfter": "2100-01-01T00:00:00Z"}
+    schedule = {"id": "schedule", "displayName": "x", "schedule": timetable, "jobSpecification": specification}
+    assert raw.send("POST", "/jobschedules", schedule).status == 201
     for entry in (
         task("good"),
         task("bad", "/bin/sh -c 'exit 3'"),
@@ -47,6 +51,11 @@ def _things(raw: RawClient) -> None:
     wait_for(lambda: raw.send("GET", "/pools/pool/nodes").content["value"][0]["state"] == "idle")
 
 
+def _machine() -> dict[str, Any]:
+    """What a pool is made of."""
+    return {name: value for name, value in pool("").items() if name != "id"}
+
+
 #: Lists and entities, with the published names of their models before and in the newest version.
 _ANSWERS = [
     ("/pools", "CloudPool", "BatchPool"),
@@ -57,6 +66,10 @@ _ANSWERS = [
     ("/supportedimages", "ImageInformation", "BatchSupportedImage"),
     ("/jobs", "CloudJob", "BatchJob"),
     ("/jobs/job", "CloudJob", "BatchJob"),
+    ("/jobschedules", "CloudJobSchedule", "BatchJobSchedule"),
+    ("/jobschedules/schedule", "CloudJobSchedule", "BatchJobSchedule"),
+    ("/jobschedules/schedule/jobs", "CloudJob", "BatchJob"),
+    ("/jobs/schedule:job-1", "CloudJob", "BatchJob"),
     ("/jobs/job/taskcounts", "TaskCounts", ""),
     ("/jobs/job/taskcounts", "TaskCountsResult", "BatchTaskCountsResult"),
     ("/jobs/job/tasks", "CloudTask", "BatchTask"),
