@@ -31,7 +31,13 @@ def test_the_span_of_versions_is_right() -> None:
 #: What looks like the code of an error, and is something else.
 _OTHERS = {"Date", "MaxLimit", "PropertyName", "PropertyValue", "Range", "Reason", "TaskFailed"}
 #: Why tasks fail, which no answer's error says.
-_FAILURES = {"FileUploadAccessDenied", "FileUploadContainerNotFound", "FileUploadMiscError", "FileUploadTimedOut"}
+_FAILURES = {f"Blob{what}" for what in ("AccessDenied", "DownloadMiscError", "DownloadTimedOut", "NotFound")}
+_FAILURES |= {
+    "FileUploadAccessDenied",
+    "FileUploadContainerNotFound",
+    "FileUploadMiscError",
+    "FileUploadTimedOut",
+}
 
 
 @pytest.mark.parametrize("code", sorted(set(re.findall(r"`([A-Z]\w+)`", _PAGE)) - _OTHERS - _FAILURES))

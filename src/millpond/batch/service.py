@@ -5,10 +5,11 @@ from __future__ import annotations
 from sqlalchemy import URL
 
 from millpond.common.clock import Clock, SystemClock
-from millpond.common.config import Settings
+from millpond.common.config import Accounts, Settings
 
 from .agents import Agents, NodeFiles, NodeTokens
 from .applications import open_applications
+from .auto_storage import AutoStorage
 from .effects import Effects
 from .providers.base import Observation, Provider
 from .runtime import Runtime
@@ -29,6 +30,7 @@ class BatchService:
         provider: Provider,
         tokens: NodeTokens,
         settings: Settings,
+        accounts: Accounts,
     ) -> None:
         self.clock = clock
         self.runtime = runtime
@@ -38,7 +40,9 @@ class BatchService:
         self.provider = provider
         self.tokens = tokens
         self.settings = settings
+        self.accounts = accounts
         self.applications = open_applications(settings)
+        self.auto_storage = AutoStorage(accounts, settings.blob_url)
         self._effects = effects
 
     async def start(self) -> None:
@@ -65,7 +69,7 @@ class BatchService:
             self.reader.close()
 
 
-def open_service(settings: Settings, base_url: str, clock: Clock | None = None) -> BatchService:
+def open_service(settings: Settings, accounts: Accounts, base_url: str, clock: Clock | None = None) -> BatchService:
     """The service on the settings' data directory, with nodes on this machine; clients and agents reach it at
     ``base_url``.
 
@@ -96,4 +100,5 @@ def open_service(settings: Settings, base_url: str, clock: Clock | None = None) 
         provider=provider,
         tokens=tokens,
         settings=settings,
+        accounts=accounts,
     )

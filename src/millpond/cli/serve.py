@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
+import msgspec
+
 from millpond.common.authority import authority_file, issue_certificate
 from millpond.common.config import Settings
 
@@ -27,6 +29,7 @@ def serve(settings: Settings, only: ServiceName | None = None) -> None:
             if only in (None, name)
         ]
         urls = {service.name: _url(settings, service.socket) for service in services}
+        settings = msgspec.structs.replace(settings, blob_url=urls.get("blob", settings.blob_url))
         supervisor = Supervisor(settings, services, urls, lock)
 
         def announce(processes: dict[str, int]) -> None:

@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     blob_port: Port = 10000
     #: Speak https alone, with certificates of a local authority (``tls/authority.pem`` in the data directory).
     tls: bool = False
+    #: Where storage accounts are served, each under its name, if not by this server: for auto-storage.
+    blob_url: str | None = None
     #: How a local node keeps its tasks apart from the machine; ``auto`` is ``sandbox`` where the kernel allows it.
     isolation: Isolation = "auto"
     #: Sizes by name (``[vm_sizes.standard_mine]`` in the file), before those that are known.
@@ -115,6 +117,10 @@ class Accounts:
     def names(self, kind: AccountKind) -> list[str]:
         self._refresh()
         return list(self._of(kind))
+
+    def auto_storage(self, batch: str) -> str | None:
+        """The storage account that a Batch account is linked to: the first one."""
+        return next(iter(self.names("storage")), None) if batch in self.names("batch") else None
 
     def get(self, kind: AccountKind, name: str) -> AccountKeys | None:
         self._refresh()

@@ -43,7 +43,7 @@ from millpond.common.authority import bundle_with
 from millpond.common.clock import SECOND, SystemClock
 
 from . import failures
-from .applications import Applications, PackageError
+from .applications import PackageError
 from .cancellation import Cancellation
 from .channel import Channel
 from .documents import ApplicationPackageReference, PoolDocument, decode_pool, decode_task
@@ -80,8 +80,8 @@ class Agent:
         self._machine = Machine()
         self._work = WorkDirectory(root)
         self._users = Users(can_switch=can_switch_users)
-        self._applications = Applications(root, Supplies(launch.channel_url, launch.token))
-        self._runner = Runner(self._loop, self._work, self._users, self._applications)
+        supplies = Supplies(launch.channel_url, launch.token)
+        self._runner = Runner(self._loop, self._work, self._users, supplies)
         self._files = FileService(root)
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
@@ -219,7 +219,7 @@ class Agent:
     def _install(self, references: list[ApplicationPackageReference]) -> dict[str, str] | PackageError:
         """Have the pool's packages. In a thread."""
         try:
-            return self._applications.install(references, Cancellation())
+            return self._runner.applications.install(references, Cancellation())
         except PackageError as error:
             return error
 

@@ -22,6 +22,7 @@ from .cancellation import Cancellation, CancelledError
 from .documents import OutputFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
+from .supplies import Supplies
 from .users import UnknownUserError, User, Users
 from .workdir import WorkDirectory
 
@@ -67,11 +68,12 @@ class Run:
 class Runner:
     """Carries runs out. All of it happens in the loop's thread, except for transfers of files."""
 
-    def __init__(self, loop: Loop, work: WorkDirectory, users: Users, applications: Applications) -> None:
+    def __init__(self, loop: Loop, work: WorkDirectory, users: Users, supplies: Supplies) -> None:
         self._loop = loop
         self._work = work
         self._users = users
-        self._applications = applications
+        self._supplies = supplies
+        self.applications = Applications(work.root, supplies)
         self._trees = Trees()
         self._runs: dict[str, Run] = {}
         self._next_deadline: float | None = None
@@ -141,7 +143,7 @@ class Runner:
             from .transfer import fetch_all
 
             return self._install(run, cancelled) or fetch_all(
-                run.document.resource_files or [], f"{run.directory}/wd", user.credentials, cancelled
+                run.document.resource_files or [], f"{run.directory}/wd", user.credentials, self._supplies, cancelled
             )
 
         def fetched(failure: FailureInfo | None) -> None:
@@ -160,7 +162,7 @@ class Runner:
     def _install(self, run: Run, cancelled: Cancellation) -> FailureInfo | None:
         """Have the packages that the run refers to. In a thread."""
         try:
-            run.packages = self._applications.install(run.document.application_package_references or (), cancelled)
+            run.packages = self.applications.install(run.document.application_package_references or (), cancelled)
         except PackageError as error:
             return failures.package_failed(error.details)
         except CancelledError:

@@ -39,13 +39,19 @@ class Supplies:
         self._base = channel_url.replace("ws", "http", 1)
         self._headers = {"Authorization": f"Bearer {token}"}
 
+    def container_url(self, container: str, cancelled: Cancellation) -> str:
+        """Where a container of the linked storage account can be read."""
+        return self._read(f"containers/{urllib.parse.quote(container, safe='')}", str, cancelled)
+
     def package_info(self, application_id: str, version: str | None, cancelled: Cancellation) -> PackageInfo:
         query = f"?{urllib.parse.urlencode({'version': version})}" if version else ""
         path = f"applications/{urllib.parse.quote(application_id, safe='')}{query}"
+        return self._read(path, PackageInfo, cancelled)
 
-        def read(connections: Connections) -> PackageInfo:
+    def _read(self, path: str, kind: type[_T], cancelled: Cancellation) -> _T:
+        def read(connections: Connections) -> _T:
             with connections.get(f"{self._base}/{path}", self._headers) as answer:
-                return msgspec.json.decode(answer.read(), type=PackageInfo)
+                return msgspec.json.decode(answer.read(), type=kind)
 
         return _patiently(read, cancelled)
 

@@ -19,6 +19,7 @@ from millpond.common.agent_protocol import FailureInfo
 from .cancellation import Cancellation, CancelledError
 from .documents import ResourceFile
 from .http import CHUNK, Connections, ExchangeError, without_query
+from .supplies import Supplies, SupplyError
 from .users import Credentials, as_file_user
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,11 @@ class _CannotWriteError(Exception):
 
 
 def fetch_all(
-    files: list[ResourceFile], working_directory: str, credentials: Credentials, cancelled: Cancellation
+    files: list[ResourceFile],
+    working_directory: str,
+    credentials: Credentials,
+    supplies: Supplies,
+    cancelled: Cancellation,
 ) -> FailureInfo | None:
     """Fetch all files, as the given user. Returns what went wrong, if anything did.
 
@@ -57,7 +62,7 @@ def fetch_all(
     """
     try:
         with as_file_user(credentials), Connections(cancelled) as connections:
-            fetcher = _Fetcher(connections, cancelled)
+            fetcher = _Fetcher(connections, supplies, cancelled)
             for file in files:
                 for url, path in fetcher.sources(file):
                     fetcher.fetch(url, _inside(working_directory, path), _mode(file))
@@ -74,8 +79,9 @@ def fetch_all(
 class _Fetcher:
     """Downloads. Methods raise :class:`TransferError`, :class:`CancelledError`."""
 
-    def __init__(self, connections: Connections, cancelled: Cancellation) -> None:
+    def __init__(self, connections: Connections, supplies: Supplies, cancelled: Cancellation) -> None:
         self._connections = connections
+        self._supplies = supplies
         self._cancelled = cancelled
 
     def sources(self, file: ResourceFile) -> Iterator[tuple[str, str]]:
@@ -83,14 +89,20 @@ class _Fetcher:
         if file.http_url:
             name = urllib.parse.unquote(urllib.parse.urlsplit(file.http_url).path.rpartition("/")[2])
             yield file.http_url, file.file_path or name
-        elif file.storage_container_url:
-            container = urllib.parse.urlsplit(file.storage_container_url)
+        else:
+            container = urllib.parse.urlsplit(self._container_url(file))
             for name in self._blob_names(container, file.blob_prefix or ""):
                 url = container._replace(path=f"{container.path.rstrip('/')}/{urllib.parse.quote(name)}")
                 yield urllib.parse.urlunsplit(url), f"{file.file_path}/{name}" if file.file_path else name
-        else:
-            culprit = file.auto_storage_container_name or ""
-            raise TransferError("BlobDownloadMiscError", "The account has no linked storage", culprit)
+
+    def _container_url(self, file: ResourceFile) -> str:
+        if file.storage_container_url:
+            return file.storage_container_url
+        name = file.auto_storage_container_name or ""
+        try:
+            return self._supplies.container_url(name, self._cancelled)
+        except SupplyError as error:
+            raise TransferError("BlobDownloadMiscError", f"No linked storage account: {error}", name) from error
 
     def fetch(self, url: str, target: Path, mode: int) -> None:
         try:

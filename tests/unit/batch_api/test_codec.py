@@ -142,13 +142,22 @@ def test_unknown_members_make_the_body_invalid(model: type[Model], content: Any,
         (tasks.TaskAdd, TASK | {"resourceFiles": [{}]}, "resourceFiles[0].httpUrl"),
         (
             tasks.TaskAdd,
-            TASK | {"resourceFiles": [{"httpUrl": "u", "filePath": "f", "fileMode": "rwx"}]},
+            TASK | {"resourceFiles": [{"httpUrl": "http://u", "filePath": "f", "fileMode": "rwx"}]},
             "resourceFiles[0].fileMode",
         ),
         (
             tasks.TaskAdd,
-            TASK | {"resourceFiles": [{"httpUrl": "u", "storageContainerUrl": "u", "filePath": "f"}]},
+            TASK | {"resourceFiles": [{"httpUrl": "http://u", "storageContainerUrl": "http://u", "filePath": "f"}]},
             "resourceFiles[0].httpUrl",
+        ),
+        *(
+            (tasks.TaskAdd, TASK | {"resourceFiles": [{"httpUrl": url, "filePath": "f"}]}, "resourceFiles[0].httpUrl")
+            for url in ("ftp://host/file", "file:///etc/passwd", "/etc/passwd", "http://", "http:///path")
+        ),
+        (
+            tasks.TaskAdd,
+            TASK | {"resourceFiles": [{"storageContainerUrl": "container"}]},
+            "resourceFiles[0].storageContainerUrl",
         ),
         (tasks.TaskAdd, TASK | {"userIdentity": {}}, "userIdentity.username"),
         (

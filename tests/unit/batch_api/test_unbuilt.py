@@ -39,17 +39,6 @@ def test_refused_members_are_members() -> None:
         ),
         (
             pools.PoolAdd,
-            POOL
-            | {
-                "startTask": {
-                    "commandLine": "x",
-                    "resourceFiles": [{"httpUrl": "u", "filePath": "f"}, {"autoStorageContainerName": "c"}],
-                }
-            },
-            "startTask.resourceFiles[1].autoStorageContainerName",
-        ),
-        (
-            pools.PoolAdd,
             POOL | {"networkConfiguration": {"endpointConfiguration": {"inboundNATPools": []}}},
             "networkConfiguration.endpointConfiguration",
         ),
@@ -60,7 +49,7 @@ def test_refused_members_are_members() -> None:
         (tasks.TaskAdd, TASK | {"multiInstanceSettings": {"coordinationCommandLine": "x"}}, "multiInstanceSettings"),
         (
             tasks.TaskAdd,
-            TASK | {"resourceFiles": [{"httpUrl": "u", "filePath": "f", "identityReference": {"resourceId": "i"}}]},
+            TASK | {"resourceFiles": [{"httpUrl": "http://u", "filePath": "f", "identityReference": {}}]},
             "resourceFiles[0].identityReference",
         ),
         (
@@ -70,7 +59,7 @@ def test_refused_members_are_members() -> None:
                 "outputFiles": [
                     {
                         "filePattern": "*",
-                        "destination": {"container": {"containerUrl": "u", "identityReference": {"resourceId": "i"}}},
+                        "destination": {"container": {"containerUrl": "http://u", "identityReference": {}}},
                         "uploadOptions": {"uploadCondition": "taskcompletion"},
                     }
                 ]
@@ -99,7 +88,7 @@ def test_members_without_effect_are_refused(model: type[Model], content: Any, na
         (tasks.TaskAdd, TASK | {"affinityInfo": {"affinityId": "TVM:n"}, "outputFiles": []}),
         (
             tasks.TaskAdd,
-            TASK | {"resourceFiles": [{"storageContainerUrl": "u", "blobPrefix": "a/"}]},
+            TASK | {"resourceFiles": [{"storageContainerUrl": "http://u", "blobPrefix": "a/"}]},
         ),
     ],
 )

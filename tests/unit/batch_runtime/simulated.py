@@ -43,7 +43,7 @@ from millpond.common.agent_protocol import (
     ToAgent,
 )
 from millpond.common.clock import SystemClock
-from millpond.common.config import Settings
+from millpond.common.config import Accounts, Settings
 from millpond.common.durations import UNLIMITED
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -249,6 +249,7 @@ class World:
             provider=nodes,
             tokens=self.tokens,
             settings=Settings(data=directory),
+            accounts=Accounts(directory),
         )
         self._serving: list[asyncio.Task[None]] = []
 

@@ -14,9 +14,12 @@ from millpond.common.agent_protocol import FailureInfo
 from millpond.node import http, transfer
 from millpond.node.cancellation import Cancellation
 from millpond.node.documents import ResourceFile
+from millpond.node.supplies import Supplies
 from millpond.node.users import Credentials
 
 BLOBS = {"one.txt": b"1" * 3_000_000, "dir/two.txt": b"two", "dir/deep/three å.txt": b"three", "other.txt": b"o"}
+#: Not asked for anything by these tests.
+SERVICE = Supplies("ws://127.0.0.1:9/agents/a/p/n", "token")
 SAS = "sv=2021-12-02&sig=secret%2Bsignature"
 
 
@@ -99,7 +102,7 @@ def fetch(directory: Path, *files: ResourceFile, cancelled: bool = False) -> Fai
     cancellation = Cancellation()
     if cancelled:
         cancellation.set()
-    return transfer.fetch_all(list(files), str(directory), Credentials(None), cancellation)
+    return transfer.fetch_all(list(files), str(directory), Credentials(None), SERVICE, cancellation)
 
 
 def found(directory: Path) -> dict[str, bytes]:
@@ -208,7 +211,7 @@ def test_download_that_waits_for_the_server_is_cancelled_at_once(tmp_path: Path,
     results: list[FailureInfo | None] = []
 
     def work() -> None:
-        results.append(transfer.fetch_all([file], str(tmp_path), Credentials(None), cancellation))
+        results.append(transfer.fetch_all([file], str(tmp_path), Credentials(None), SERVICE, cancellation))
 
     thread = threading.Thread(target=work)
     thread.start()

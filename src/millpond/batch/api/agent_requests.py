@@ -5,6 +5,7 @@ These are no operations of the Batch API: no account signs them, and they have n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from millpond.common.agent_protocol import PackageInfo
 
 from ..applications import PackageError, directory_name
+from ..auto_storage import NotLinkedError
 from ..service import BatchService
 from .wire.codec import encode
 
@@ -45,6 +47,16 @@ async def _package(service: BatchService, account: str, request: Request) -> Res
     return FileResponse(file, media_type="application/zip")
 
 
+async def _container(service: BatchService, account: str, request: Request) -> Response:
+    """The URL of a container of the linked storage account, with a signature to read it."""
+    name, now = request.path_params["container"], service.clock.now()
+    try:
+        url = await asyncio.to_thread(service.auto_storage.container_url, account, name, now)
+    except NotLinkedError:
+        return _refusal(404, "StorageAccountNotFound")
+    return Response(encode(url), media_type="application/json")
+
+
 def _refusal(status: int, code: str) -> Response:
     return Response(status_code=status, headers={"x-ms-error-code": code})
 
@@ -65,5 +77,6 @@ def _admitted(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
 
 ROUTES: list[BaseRoute] = [
     Route("/agents/{node:path}/applications/{application}", _admitted(_package_info)),
+    Route("/agents/{node:path}/containers/{container}", _admitted(_container)),
     Route("/agents/{node:path}/packages/{digest}", _admitted(_package)),
 ]

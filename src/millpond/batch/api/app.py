@@ -32,7 +32,7 @@ def create_app(settings: Settings, accounts: Accounts, base_url: str, clock: Clo
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        service = open_service(settings, base_url)
+        service = open_service(settings, accounts, base_url)
         await service.start()
         try:
             yield {"service": service}

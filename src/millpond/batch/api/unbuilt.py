@@ -47,7 +47,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
         "container_settings": "Containers are not supported yet.",
     },
     common.ResourceFile: {
-        "auto_storage_container_name": "No storage account is linked to the Batch account.",
         "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
     },
     common.OutputContainer: {

@@ -19,6 +19,7 @@ from .fields import (
     Since,
     Text,
     VariableName,
+    WebUrl,
 )
 
 
@@ -72,8 +73,8 @@ class IdentityReference(Model, kw_only=True):
 class ResourceFile(Model, kw_only=True):
     """A file, or the files of a container, that a node downloads before a process starts."""
 
-    http_url: Annotated[Maybe[NonEmpty], Since("2018-12-01")] = UNSET
-    storage_container_url: Annotated[Maybe[NonEmpty], Since("2018-12-01")] = UNSET
+    http_url: Annotated[Maybe[WebUrl], Since("2018-12-01")] = UNSET
+    storage_container_url: Annotated[Maybe[WebUrl], Since("2018-12-01")] = UNSET
     auto_storage_container_name: Annotated[Maybe[NonEmpty], Since("2018-12-01")] = UNSET
     blob_prefix: Annotated[Maybe[str], Since("2018-12-01")] = UNSET
     file_path: Maybe[Text] = UNSET
@@ -100,7 +101,7 @@ class UploadHeader(Model, kw_only=True):
 
 
 class OutputContainer(Model, kw_only=True):
-    container_url: NonEmpty
+    container_url: WebUrl
     path: Maybe[str] = UNSET
     identity_reference: Annotated[Maybe[IdentityReference], Since("2021-06-01")] = UNSET
     upload_headers: Annotated[Maybe[list[UploadHeader]], Since("2022-01-01")] = UNSET

@@ -75,6 +75,7 @@ _PREFIX = r"\A[A-Za-z0-9_-]{0,20}\Z"
 _DURATION = r"\AP(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d{1,9})?S)?)?(?<![PT])\Z"
 _NO_NUL = r"\A[^\0]*\Z"
 _VARIABLE = r"\A[^=\0]+\Z"
+_WEB_URL = r"\A[Hh][Tt][Tt][Pp][Ss]?://[^/\s]"
 _OCTAL = r"\A[0-7]{1,5}\Z"
 
 #: What a value that does not match one of the patterns is told.
@@ -84,12 +85,15 @@ PATTERN_REASONS = {
     _DURATION: "The value is not an ISO 8601 duration, or is negative.",
     _NO_NUL: "The value contains a NUL character.",
     _VARIABLE: "The name is empty or contains '=' or a NUL character.",
+    _WEB_URL: "The value is not a URL that begins with http:// or https://.",
     _OCTAL: "The mode is not an octal number.",
 }
 
 Id = Annotated[str, Meta(pattern=_ID)]
 PoolIdPrefix = Annotated[str, Meta(pattern=_PREFIX)]
 Duration = Annotated[str, Meta(pattern=_DURATION)]
+#: What a node can read from, or write to, and nothing of its own machine.
+WebUrl = Annotated[str, Meta(pattern=_WEB_URL)]
 CommandLine = Annotated[str, Meta(pattern=_NO_NUL)]
 Text = Annotated[str, Meta(pattern=_NO_NUL)]
 VariableName = Annotated[str, Meta(pattern=_VARIABLE)]
