@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from sqlalchemy import URL
 from tests.contract.records import ACCOUNT, NOW, added, changed, document_of, job, node, pool, schedule, task
 
-from millpond.batch.model.changes import Changes, Dependency, FileDeletion
+from millpond.batch.model.changes import SAMPLES_KEPT, Changes, Dependency, FileDeletion, PoolSample
 from millpond.batch.model.job import Counts, Job, JobState
 from millpond.batch.model.keys import entity_key, node_key
-from millpond.batch.model.pool import Node, NodeState, Pool, StartTaskInfo, StartTaskState
+from millpond.batch.model.pool import AutoScale, Node, NodeState, Pool, StartTaskInfo, StartTaskState
 from millpond.batch.model.schedule import JobSchedule, JobScheduleState, Timetable
 from millpond.batch.model.task import Task, TaskResult, TaskState
 from millpond.batch.store.base import (
@@ -356,8 +356,28 @@ def test_load_gives_the_working_set(store: Store) -> None:
         added(task(1), *placed, task(5, state=TaskState.COMPLETED, node=NODE)),
     )
     assert store.writer.load() == Snapshot(
-        pools=[pool()], nodes=[node()], jobs=[job()], schedules=[schedule()], placed=placed
+        pools=[pool()], nodes=[node()], jobs=[job()], schedules=[schedule()], placed=placed, samples=[]
     )
+
+
+def test_samples_are_kept_for_a_day_or_until_the_pool_no_longer_scales(store: Store) -> None:
+    other = entity_key(ACCOUNT, "Other")
+
+    def sampled(pool: str, moment: int, value: float) -> Changes:
+        return Changes(samples={(pool, moment): PoolSample(pool, moment, {"$ActiveTasks": value, "$CPUPercent": 0.5})})
+
+    store.write(sampled(POOL, NOW, 1), sampled(other, NOW + 1, 2))
+    store.write(sampled(POOL, NOW + 2, 3), sampled(POOL, NOW + 2, 4))
+    store.close()
+    store.open()
+    assert [(found.pool, found.values["$ActiveTasks"]) for found in store.writer.load().samples] == [
+        (POOL, 1),
+        (other, 2),
+        (POOL, 4),
+    ]
+    store.write(sampled(POOL, NOW + SAMPLES_KEPT, 5))
+    store.write(Changes(forgotten_samples={other}))
+    assert [found.values["$ActiveTasks"] for found in store.writer.load().samples] == [4, 5]
 
 
 def test_nodes_that_may_hold_files_are_those_a_task_was_placed_on(store: Store) -> None:
@@ -596,7 +616,7 @@ def _some_records() -> dict[str, list[Any]]:
     )
     return {
         "pools": [
-            pool("a", enable_auto_scale=True),
+            pool("a", auto_scale=AutoScale(formula="$TargetDedicatedNodes = 1;", evaluation_interval=1)),
             pool("AB-c", vm_size="ab", document={"enableInterNodeCommunication": True}),
             pool("b_1", creation_time=NOW + 1),
         ],

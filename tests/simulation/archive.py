@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from millpond.batch.model.changes import Changes, Dependency, FileDeletion
+from millpond.batch.model.changes import Changes, Dependency, FileDeletion, PoolSample
 from millpond.batch.model.job import Job, JobState
 from millpond.batch.model.keys import task_number
 from millpond.batch.model.pool import Node, Pool
@@ -27,6 +27,7 @@ class DictArchive:
         self.documents: dict[tuple[str, str], bytes] = {}
         #: Open dependencies: by job, prerequisite and seq of who waits.
         self.dependencies: dict[Dependency, bool] = {}
+        self.samples: dict[tuple[str, int], PoolSample] = {}
         self.file_deletions: list[FileDeletion] = []
         self.reads = 0
         #: Has the changes that were not written yet written.
@@ -55,6 +56,10 @@ class DictArchive:
                 self._put(self.documents, (job_key, task_key), None)
         for key_pair, document in changes.documents.items():
             self._put(self.documents, key_pair, document)
+        for name in [name for name in self.samples if name[0] in changes.forgotten_samples]:
+            self._put(self.samples, name, None)
+        for name, sample in changes.samples.items():
+            self._put(self.samples, name, sample)
         self.file_deletions.extend(changes.file_deletions)
 
     def commit(self) -> None:
@@ -155,6 +160,9 @@ class DictArchive:
 
     def unfinished_schedules(self) -> list[JobSchedule]:
         return [one for one in self.schedules.values() if one.state is not JobScheduleState.COMPLETED]
+
+    def all_samples(self) -> list[PoolSample]:
+        return sorted(self.samples.values(), key=lambda sample: sample.moment)
 
     def placed(self) -> list[Task]:
         tasks = (task for tasks in self.tasks.values() for task in tasks.values())

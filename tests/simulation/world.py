@@ -220,6 +220,7 @@ class World:
             self.archive.unfinished_schedules(),
             self.archive.placed(),
             self.now,
+            self.archive.all_samples(),
         )
         effects += machine.settle(state, self.now)
         check(state)

@@ -77,6 +77,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
     ),
     # pools and nodes
     "NodeAlreadyInTargetSchedulingState": (409, "The specified node is already in the target scheduling state."),
+    "InvalidAutoScalingSettings": (400, "The specified auto-scaling settings are not valid."),
     "NodeBeingCreated": (409, "The specified node is being created."),
     "NodeBeingRebooted": (409, "The specified node is being rebooted."),
     "NodeBeingReimaged": (409, "The specified node is being reimaged."),
@@ -87,12 +88,26 @@ _ERRORS: dict[str, tuple[int, str]] = {
         "Node is not able to perform the requested operations in its current state.",
     ),
     "NodeStateUnusable": (409, "Operation is not allowed on a node that is in unusable state."),
+    "OperationNotValidOnPool": (409, "The specified operation is not valid on the pool."),
     "PoolBeingDeleted": (409, "The specified pool has been marked for deletion and is being deleted."),
     "PoolBeingResized": (409, "The specified pool is being resized."),
     "PoolExists": (409, "The specified pool already exists."),
     "PoolNotFound": (404, "The specified pool does not exist."),
     "PoolNotBeingResized": (409, "The specified pool is not being resized."),
+    "PoolNotEligibleForOSVersionUpgrade": (
+        400,
+        "The specified pool is not eligible for an upgrade of its operating system's version.",
+    ),
+    "PoolQuotaReached": (409, "The pool quota for the account has been reached."),
+    "TooManyEnableAutoScaleRequests": (
+        503,
+        "Automatic scaling of the specified pool was enabled a moment ago. Please retry your request.",
+    ),
     # jobs and tasks
+    "ActiveJobAndScheduleQuotaReached": (
+        409,
+        "The active job and job schedule quota for the account has been reached.",
+    ),
     "JobBeingDeleted": (
         409,
         "The specified job has been marked for deletion and is being garbage collected.",

@@ -40,6 +40,7 @@ from .engine.messages import Effect, Event, JobPurged, PurgeJob, RaiseAt, Reques
 from .engine.state import State
 from .errors import error
 from .model.job import Job
+from .model.limits import Limits
 from .model.pool import Node, Pool
 from .model.schedule import JobSchedule
 from .model.task import Task
@@ -55,6 +56,9 @@ _BATCH_S = 0.02
 _PURGE_PART = 2000
 #: Longest wait for the next timer, in seconds, so that a clock that was set does not matter for long.
 _LONGEST_WAIT_S = 60.0
+
+
+_NO_LIMITS = Limits()
 
 
 class ChoreDone(Event, frozen=True, kw_only=True):
@@ -93,9 +97,9 @@ class _Item(msgspec.Struct, frozen=True):
 class Runtime:
     """Feeds events to the engine. All methods are for the event loop that called :meth:`start`."""
 
-    def __init__(self, writer: Writer, clock: Clock, *, ready_window: int = 4096) -> None:
+    def __init__(self, writer: Writer, clock: Clock, *, ready_window: int = 4096, limits: Limits = _NO_LIMITS) -> None:
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._worker = _Worker(writer, clock, self._inbox, self._hand_over, ready_window)
+        self._worker = _Worker(writer, clock, self._inbox, self._hand_over, ready_window=ready_window, limits=limits)
         self._thread = threading.Thread(target=self._worker.run, name="millpond-writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop
         self._carry_out: Callable[[Outcome], None]
@@ -215,13 +219,16 @@ class _Worker:
         clock: Clock,
         inbox: queue.SimpleQueue[_Item | None],
         hand_over: Callable[[Sequence[tuple[_Item, Any]], Outcome | None], None],
+        *,
         ready_window: int,
+        limits: Limits,
     ) -> None:
         self._writer = writer
         self._clock = clock
         self._inbox = inbox
         self._hand_over = hand_over
         self._ready_window = ready_window
+        self._limits = limits
         self._state: State | None = None
         #: Chores recorded by the open transaction.
         self._chores: list[Chore] = []
@@ -405,10 +412,19 @@ class _Worker:
         self._timers.clear()
         self._purges.clear()
         snapshot = self._writer.load()
-        state = self._state = State(_Archive(self._writer, self._flush), ready_window=self._ready_window)
+        state = self._state = State(
+            _Archive(self._writer, self._flush), ready_window=self._ready_window, limits=self._limits
+        )
         now = self._clock.now()
         effects = restore(
-            state, snapshot.pools, snapshot.nodes, snapshot.jobs, snapshot.schedules, snapshot.placed, now
+            state,
+            snapshot.pools,
+            snapshot.nodes,
+            snapshot.jobs,
+            snapshot.schedules,
+            snapshot.placed,
+            now,
+            snapshot.samples,
         )
         effects += settle(state, now)
         self._hand_over((), self._commit(state, effects, snapshot.nodes))

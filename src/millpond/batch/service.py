@@ -11,6 +11,7 @@ from .agents import Agents, NodeFiles, NodeTokens
 from .applications import open_applications
 from .auto_storage import AutoStorage
 from .effects import Effects
+from .model.limits import limits_of
 from .providers.base import Observation, Provider
 from .runtime import Runtime
 from .store.base import Reader
@@ -83,7 +84,7 @@ def open_service(settings: Settings, accounts: Accounts, base_url: str, clock: C
     clock = clock or SystemClock()
     writer, reader = open_store(URL.create("sqlite", database=str(directory / "batch.db")))
     tokens = NodeTokens(directory / "agent.key", clock)
-    runtime = Runtime(writer, clock, ready_window=settings.ready_window)
+    runtime = Runtime(writer, clock, ready_window=settings.ready_window, limits=limits_of(settings))
     agents = Agents(runtime, clock, heartbeat_timeout_s=settings.heartbeat_timeout_s)
 
     def on_end(observation: Observation) -> None:

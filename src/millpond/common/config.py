@@ -30,6 +30,19 @@ class VmSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_mib: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class Quotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Most of each thing that one Batch account may have; ``None``: any number."""
+
+    pools: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    #: Cores of all dedicated and all low-priority nodes, as their ``vmSize`` counts them.
+    dedicated_cores: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    low_priority_cores: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    #: Jobs that are not completed, and job schedules, together.
+    active_jobs_and_schedules: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    #: Nodes of a pool whose nodes may communicate with each other.
+    communicating_nodes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a server runs: defaults, over a TOML file, over command-line options."""
 
@@ -50,6 +63,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vm_sizes: dict[str, VmSize] = {}
     #: Least seconds from one job of a schedule to the next, and least start window; Azure's is a minute.
     shortest_recurrence_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    #: What one account may have (``[quotas]`` in the file).
+    quotas: Quotas = Quotas()
+    #: Most nodes that this machine carries; a pool that wants more gets a resize error. ``None``: any number.
+    most_nodes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    #: Seconds that a pool's ``autoScaleEvaluationInterval`` has at least.
+    shortest_evaluation_interval_s: Annotated[float, msgspec.Meta(gt=0, le=300)] = 300.0
     #: Seconds without a word from an agent before its node counts as ``unknown``.
     heartbeat_timeout_s: float = 30.0
     #: Most rows the service keeps ready in memory for one job.

@@ -58,6 +58,9 @@ BUILT = {
     "Job_Update",
     "Pool_Add",
     "Pool_Delete",
+    "Pool_DisableAutoScale",
+    "Pool_EnableAutoScale",
+    "Pool_EvaluateAutoScale",
     "Pool_Exists",
     "Pool_Get",
     "Pool_List",
@@ -66,6 +69,7 @@ BUILT = {
     "Pool_Resize",
     "Pool_StopResize",
     "Pool_UpdateProperties",
+    "Pool_UpgradeOS",
     "Task_Add",
     "Task_AddCollection",
     "Task_Delete",
@@ -98,7 +102,7 @@ def test_operations_exist_in_the_versions_that_have_them(name: str) -> None:
 
 
 def _python_name(operation_id: str) -> str:
-    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation_id)
+    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation_id.replace("OS", "Os"))
     return words.replace("__", "_").strip("_")
 
 

@@ -26,7 +26,6 @@ def test_refused_members_are_members() -> None:
 @pytest.mark.parametrize(
     ("model", "content", "name"),
     [
-        (pools.PoolAdd, POOL | {"enableAutoScale": True}, "enableAutoScale"),
         (
             pools.PoolAdd,
             POOL | {"virtualMachineConfiguration": MACHINE | {"containerConfiguration": {"type": "dockerCompatible"}}},

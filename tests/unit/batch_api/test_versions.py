@@ -51,7 +51,7 @@ def test_changes_are_in_order_and_each_is_of_a_version() -> None:
     dates = [change.date for change in versions.CHANGES]
     assert dates == sorted(dates)
     assert set(dates) <= set(versions.VERSIONS)
-    assert len(versions.CHANGES) == 19
+    assert len(versions.CHANGES) == 20
 
 
 #: The last version with the older form, the model, the older form, the newer form.
@@ -153,6 +153,15 @@ def test_task_counts_were_flat_and_marked() -> None:
     result = {"taskCounts": counts, "taskSlotCounts": dict(counts)}
     versions.downgrade(result, tasks.TaskCountsResult, "2017-06-01")
     assert result == counts | {"validationStatus": "validated"}
+
+
+def test_results_of_an_evaluation_knew_one_kind_of_nodes() -> None:
+    results = "$TargetDedicatedNodes=3;$TargetLowPriorityNodes=0;$NodeDeallocationOption=requeue;x=1"
+    pool: dict[str, Any] = {"autoScaleRun": {"timestamp": "2020-01-01T00:00:00Z", "results": results}}
+    versions.downgrade(pool, pools.Pool, "2017-05-01")
+    assert pool["autoScaleRun"]["results"] == results
+    versions.downgrade(pool, pools.Pool, "2017-01-01")
+    assert pool["autoScaleRun"]["results"] == "$TargetDedicated=3;$NodeDeallocationOption=requeue;x=1"
 
 
 def test_secrets_are_left_out_of_answers_of_every_version() -> None:

@@ -283,13 +283,19 @@ def test_members_take_values_of_their_published_type_and_no_others(model: type[M
         right = _right(member, field.type)
         expected = "list" if reference.is_list(published[member.name]) else _published_type(published[member.name])
         assert _json_type(right) == expected, member.name
-        from_json(_minimal(model) | {member.name: right}, model)
+        from_json(_minimal(model) | {member.name: right} | _COMPANIONS.get(member.name, {}), model)
         with pytest.raises(ServiceError) as refused:
             from_json(_minimal(model) | {member.name: 1.5}, model)
         assert refused.value.code == "InvalidRequestBody"
         assert dict(refused.value.details)["PropertyName"] == member.name
         assert dict(refused.value.details)["PropertyValue"] == "1.5"
 
+
+#: Members that are right only beside others.
+_COMPANIONS: dict[str, dict[str, Any]] = {
+    "enableAutoScale": {"autoScaleFormula": "$TargetDedicatedNodes = 1;"},
+    "autoScaleFormula": {"enableAutoScale": True},
+}
 
 #: Members that stand for each other, so that one alone is not valid beside the model's minimum.
 _ALTERNATIVES = {

@@ -17,6 +17,7 @@ from millpond.batch.engine.messages import (
     Event,
     JobAddRequested,
     PoolAddRequested,
+    RaiseAt,
     ResizeRequested,
     StartTask,
     TaskEnded,
@@ -25,6 +26,7 @@ from millpond.batch.engine.messages import (
 )
 from millpond.batch.engine.state import State
 from millpond.batch.model.job import Job
+from millpond.batch.model.limits import Limits
 from millpond.batch.model.pool import Node, Pool, StartTaskInfo, StartTaskState
 from millpond.batch.model.task import ErrorCategory, Failure, Task, TaskResult, TaskState
 from millpond.common.clock import SECOND
@@ -36,15 +38,18 @@ FAILED = Failure(ErrorCategory.USER_ERROR, "FailureExitCode", "It failed.")
 
 
 class Bench:
-    def __init__(self, *, ready_window: int = 4096) -> None:
+    def __init__(self, *, ready_window: int = 4096, limits: Limits = Limits()) -> None:  # noqa: B008 - it is frozen
         self.now = 1_700_000_000 * SECOND
         self.archive = DictArchive()
         self.effects: list[Effect] = []
+        #: Moments that have been asked for since the service began.
+        self.timers: list[RaiseAt] = []
         self._ready_window = ready_window
+        self._limits = limits
         self.state = self._fresh_state()
 
     def _fresh_state(self) -> State:
-        state = State(self.archive, ready_window=self._ready_window)
+        state = State(self.archive, ready_window=self._ready_window, limits=self._limits)
         self.archive.flush = lambda: self.archive.write(state.take_changes())
         return state
 
@@ -77,6 +82,7 @@ class Bench:
 
     def _settle(self) -> None:
         self.effects += machine.settle(self.state, self.now)
+        self.timers += self.all(RaiseAt)
         check(self.state)
         self.archive.flush()
         self.archive.commit()
@@ -85,6 +91,7 @@ class Bench:
         """The service ends and begins anew from what is stored."""
         self.now += SECOND
         self.state = self._fresh_state()
+        self.timers.clear()
         self.effects = machine.restore(
             self.state,
             list(self.archive.pools.values()),
@@ -93,6 +100,7 @@ class Bench:
             self.archive.unfinished_schedules(),
             self.archive.placed(),
             self.now,
+            self.archive.all_samples(),
         )
         self._settle()
 

@@ -24,7 +24,7 @@ from millpond.batch.engine.messages import (
     StopResizeRequested,
     StopTask,
 )
-from millpond.batch.model.pool import AllocationState, DeallocationOption, NodeState, PoolState
+from millpond.batch.model.pool import AllocationState, AutoScale, DeallocationOption, NodeState, PoolState
 from millpond.batch.model.task import TaskState
 from millpond.common.clock import MINUTE, SECOND, to_etag
 from millpond.common.conditions import Conditions
@@ -123,7 +123,7 @@ def test_size_is_not_changed_while_a_resize_is_under_way(event: ResizeRequested 
 def test_resize_of_a_pool_that_is_not_there_or_is_scaled_by_formula_is_refused() -> None:
     bench = Bench()
     assert bench.refused(resize(1)) == "PoolNotFound"
-    bench.pool(nodes=0, enable_auto_scale=True)
+    bench.pool(nodes=0, auto_scale=AutoScale(formula="$TargetDedicatedNodes = 0;", evaluation_interval=5 * MINUTE))
     assert bench.refused(resize(1)) == "OperationInvalidForCurrentState"
 
 
@@ -205,17 +205,28 @@ def test_taskcompletion_lets_tasks_run_on_and_places_no_new_ones() -> None:
     assert released(bench) == [node]
 
 
-def test_taskcompletion_outlives_the_resize_timeout() -> None:
+def test_node_whose_tasks_outlast_the_resize_timeout_stays() -> None:
     bench = Bench()
-    bench.pool(nodes=1)
+    (node,) = bench.pool(nodes=1, slots=2)
     bench.job()
     bench.tasks("a")
     bench.do(resize(0, deallocation_option=DeallocationOption.TASK_COMPLETION))
     started = bench.pool_record().resize_started
     assert started is not None
     bench.do(ResizeTimedOut(pool="pool", resize_started=started), after=15 * MINUTE)
-    assert bench.pool_record().allocation_state is AllocationState.RESIZING
-    assert bench.running() == ["a"]
+    pool = bench.pool_record()
+    assert (pool.allocation_state, pool.target_dedicated_nodes) == (AllocationState.STEADY, 0)
+    assert [(problem.code, problem.message) for problem in pool.resize_errors] == [
+        (
+            "AllocationTimedout",
+            "Desired number of dedicated nodes could not be allocated as the resize timeout was reached",
+        )
+    ]
+    bench.tasks("b")
+    assert bench.running() == ["a", "b"]
+    assert bench.node(node).drain_then is None
+    bench.do(resize(0))
+    assert released(bench) == [node]
 
 
 def test_retaineddata_keeps_the_node_until_its_files_have_expired() -> None:

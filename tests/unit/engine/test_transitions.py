@@ -26,7 +26,6 @@ def reachable(table: Table, start: Any) -> set[Any]:
 
 #: States that this engine does not put anything into yet.
 UNUSED_NODE_STATES = {
-    NodeState.PREEMPTED,
     NodeState.UPGRADING_OS,
 }
 

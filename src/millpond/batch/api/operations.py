@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import error
-from . import account, applications, files, job_schedules, jobs, nodes, pools, tasks
+from . import account, applications, files, job_schedules, jobs, nodes, pools, scaling, tasks
 from .http import Answer, Call
 from .routes import Operation
 
@@ -44,6 +44,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_POOL}/resize", pools.pool_resize),
     Operation("POST", f"{_POOL}/stopresize", pools.pool_stop_resize),
     Operation("POST", f"{_POOL}/removenodes", pools.pool_remove_nodes),
+    Operation("POST", f"{_POOL}/enableautoscale", scaling.pool_enable_auto_scale),
+    Operation("POST", f"{_POOL}/disableautoscale", scaling.pool_disable_auto_scale),
+    Operation("POST", f"{_POOL}/evaluateautoscale", scaling.pool_evaluate_auto_scale),
+    Operation("POST", f"{_POOL}/upgradeos", pools.pool_upgrade_os, until="2018-08-01"),
     # nodes
     Operation("GET", f"{_POOL}/nodes", nodes.compute_node_list),
     Operation("GET", _NODE, nodes.compute_node_get),
@@ -95,10 +99,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_SCHEDULE}/terminate", job_schedules.job_schedule_terminate),
     Operation("GET", f"{_SCHEDULE}/jobs", job_schedules.job_list_from_job_schedule),
     # not yet
-    Operation("POST", f"{_POOL}/enableautoscale", not_implemented),
-    Operation("POST", f"{_POOL}/disableautoscale", not_implemented),
-    Operation("POST", f"{_POOL}/evaluateautoscale", not_implemented),
-    Operation("POST", f"{_POOL}/upgradeos", not_implemented, until="2018-08-01"),
     Operation("GET", "/poolusagemetrics", not_implemented),
     Operation("GET", "/lifetimepoolstats", not_implemented, until="2022-10-01"),
     Operation("GET", "/lifetimejobstats", not_implemented, until="2022-10-01"),

@@ -27,6 +27,7 @@ from ..model.vm_size import vm_size as find_vm_size
 from .applications import check_pool_references
 from .http import Answer, Call, changed, created, entity, entity_headers, listing
 from .lists import stored_page
+from .scaling import auto_scale, auto_scale_content, check_evaluation_interval, check_formula
 from .unbuilt import refuse_unbuilt
 from .wire import pools as wire
 
@@ -39,6 +40,7 @@ _RESIZE_TIMEOUT = 15 * MINUTE
 async def pool_add(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.PoolAdd)
     refuse_unbuilt(request)
+    await check_formula(request.auto_scale_formula)
     pool: Pool = await service.runtime.submit(PoolAddRequested(pool=new_pool(service, call, request, request.id)))
     url = pool_url(call, pool.id)
     return created(url, pool.last_modified, url)
@@ -157,6 +159,13 @@ async def pool_stop_resize(service: BatchService, call: Call) -> Answer:
     return changed(call, 202, pool.last_modified)
 
 
+async def pool_upgrade_os(service: BatchService, call: Call) -> Answer:
+    """The operating system of nodes is this machine's own: as on Azure for nodes that are made of images."""
+    call.read(wire.PoolUpgradeOs)
+    find_pool(service, call)
+    raise error("PoolNotEligibleForOSVersionUpgrade")
+
+
 async def pool_remove_nodes(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.NodesRemove)
     key = _key(call)
@@ -179,8 +188,12 @@ def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecific
     """The pool that a client specified, for itself or for a job; the engine fills in what it decides on."""
     _check_task_slots(service, specification.vm_size, specification.task_slots_per_node)
     check_pool_references(service, call, specification.application_package_references)
+    check_evaluation_interval(service, specification.auto_scale_evaluation_interval)
     policy = specification.task_scheduling_policy
     start_task = specification.start_task
+    document = msgspec.to_builtins(specification)
+    for name in ("enableAutoScale", "autoScaleFormula", "autoScaleEvaluationInterval"):
+        document.pop(name, None)
     return Pool(
         key=entity_key(call.account, pool_id),
         account=call.account,
@@ -194,9 +207,10 @@ def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecific
         fill_type=FillType.SPREAD if policy is UNSET else policy.node_fill_type,
         target_dedicated_nodes=specification.target_dedicated_nodes or 0,
         target_low_priority_nodes=specification.target_low_priority_nodes or 0,
+        auto_scale=auto_scale(specification),
         resize_timeout=_micros(specification.resize_timeout) or _RESIZE_TIMEOUT,
         start_task_wait_for_success=None if start_task is UNSET else start_task.wait_for_success is not False,
-        document=msgspec.to_builtins(specification),
+        document=document,
     )
 
 
@@ -215,9 +229,9 @@ def pool_url(call: Call, pool_id: str) -> str:
 def pool_content(call: Call, pool: Pool, current: tuple[int, int]) -> dict[str, Any]:
     """A pool as it is answered with; ``current``: how many dedicated and low-priority nodes it has."""
     content = {
-        "enableAutoScale": False,
         "enableInterNodeCommunication": False,
         **pool.document,
+        **auto_scale_content(pool.auto_scale),
         "id": pool.id,
         "url": pool_url(call, pool.id),
         "eTag": to_etag(pool.last_modified),

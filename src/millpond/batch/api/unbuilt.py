@@ -21,8 +21,6 @@ from .wire.shape import members
 #: By model, the members that are refused where they say anything, and why.
 REFUSED: dict[type[Model], dict[str, str]] = {
     pools.PoolSpecification: {
-        "enable_auto_scale": "Pools do not scale by themselves yet; specify targetDedicatedNodes.",
-        "auto_scale_formula": "Pools do not scale by themselves yet; specify targetDedicatedNodes.",
         "application_licenses": "There are no application licenses.",
         "certificate_references": "Certificates are not supported yet.",
         "cloud_service_configuration": "Nodes run Linux; specify virtualMachineConfiguration.",

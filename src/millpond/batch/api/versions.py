@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import error
-from .wire import common, jobs, nodes, pools, tasks
+from .wire import common, jobs, nodes, pools, scaling, tasks
 from .wire.fields import Model
 from .wire.shape import members, normalise
 
@@ -161,6 +161,13 @@ def _pick_resize_error(pool: Json) -> None:
         pool["resizeError"] = errors[0]
 
 
+def _join_target_results(run: Json) -> None:
+    """Results knew one kind of nodes, and had no low-priority ones."""
+    results = run.get("results", "")
+    kept = [part for part in results.split(";") if not part.startswith("$TargetLowPriorityNodes=")]
+    run["results"] = ";".join(kept).replace("$TargetDedicatedNodes=", "$TargetDedicated=", 1)
+
+
 def _fail_unscheduled(ended: Json) -> None:
     if "schedulingError" in ended:
         ended["failureInfo"] = ended.pop("schedulingError")
@@ -263,6 +270,12 @@ CHANGES: tuple[VersionChange, ...] = (
         _list_resize_errors,
         _pick_resize_error,
         "resizeError",
+    ),
+    VersionChange(
+        "2017-05-01",
+        "the results of an evaluation name two kinds of nodes",
+        (scaling.AutoScaleRun,),
+        downgrade=_join_target_results,
     ),
     VersionChange("2017-05-01", "schedulingError became failureInfo", _ENDED, _fail_unscheduled, _unschedule_failed),
     _renamed("2017-05-01", "schedulingError", "preProcessingError", tasks.ExitConditions),

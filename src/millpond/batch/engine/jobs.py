@@ -27,6 +27,7 @@ from .messages import (
     RaiseAt,
 )
 from .placement import ENDED_BY_USER, ENDED_WITH_JOB, end, give_back, stop_for_good, withdraw
+from .quotas import require_room_for_job
 from .rules import merged, next_modification, require_conditions
 from .state import State
 from .transitions import JOB, JobTrigger, TaskTrigger, move
@@ -56,6 +57,7 @@ def on_job_add_requested(state: State, event: JobAddRequested, now: int) -> Job:
         raise error("JobBeingDeleted" if existing.state is JobState.DELETING else "JobExists")
     if state.find_schedule(event.job.key) is not None:
         raise error("JobScheduleWithSameIdExists")
+    require_room_for_job(state, event.job.account)
     return add_job(state, event.job, now)
 
 

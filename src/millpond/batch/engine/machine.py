@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..model.changes import PoolSample
 from ..model.job import Job
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
 from ..model.task import Task
-from . import dependencies, messages, node_requests, scheduler
+from . import dependencies, messages, node_requests, preemption, scaling, scheduler
 from . import jobs as job_rules
 from . import nodes as node_rules
 from . import pools as pool_rules
@@ -32,6 +33,14 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.StopResizeRequested: pool_rules.on_stop_resize_requested,
     messages.NodesRemoveRequested: pool_rules.on_nodes_remove_requested,
     messages.ResizeTimedOut: pool_rules.on_resize_timed_out,
+    messages.AutoScaleEnableRequested: scaling.on_auto_scale_enable_requested,
+    messages.AutoScaleDisableRequested: scaling.on_auto_scale_disable_requested,
+    messages.AutoScaleEvaluateRequested: scaling.on_auto_scale_evaluate_requested,
+    messages.AutoScaleDue: scaling.on_auto_scale_due,
+    messages.SamplesDue: scaling.on_samples_due,
+    messages.NodeMeasured: scaling.on_node_measured,
+    messages.NodePreemptRequested: preemption.on_node_preempt_requested,
+    messages.PreemptionEnded: preemption.on_preemption_ended,
     messages.NodeRebootRequested: node_requests.on_node_reboot_requested,
     messages.NodeReimageRequested: node_requests.on_node_reimage_requested,
     messages.NodeDeallocateRequested: node_requests.on_node_deallocate_requested,
@@ -105,6 +114,7 @@ def settle(state: State, now: int) -> list[Effect]:
             if pool in state.pool_slots:
                 scheduler.schedule(state, state.pool_slots[pool], now)
             pool_rules.settle_pool(state, pool, now)
+            scaling.settle_scaling(state, pool, now)
         for node in _take(state.stirred_nodes):
             node_rules.settle_node(state, node, now)
     return state.take_effects()
@@ -124,6 +134,7 @@ def restore(  # noqa: PLR0917 - it takes a whole service
     schedules: Iterable[JobSchedule],
     placed_tasks: Iterable[Task],
     now: int,
+    samples: Iterable[PoolSample] = (),
 ) -> list[Effect]:
     """Take in what was stored when the service ended, and give again the orders that may have been lost with it.
 
@@ -132,9 +143,13 @@ def restore(  # noqa: PLR0917 - it takes a whole service
     for pool in pools:
         state.load_pool(pool)
         pool_rules.arm_resize_timer(state, pool)
+        scaling.order_again(state, pool)
+    for sample in samples:
+        state.load_sample(sample)
+    scaling.watch(state, now)
     for node in nodes:
         state.load_node(node)
-        node_rules.order_again(state, node)
+        node_rules.order_again(state, node, now)
     for job in jobs:
         state.load_job(job)
         job_rules.order_again(state, job, now)

@@ -7,7 +7,7 @@ All names of entities are keys (:mod:`millpond.batch.model.keys`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -82,6 +82,38 @@ class NodesRemoveRequested(Event, frozen=True, kw_only=True):
     resize_timeout: int | None
     deallocation_option: DeallocationOption = DeallocationOption.REQUEUE
     conditions: Conditions = NO_CONDITIONS
+
+
+class AutoScaleEnableRequested(Event, frozen=True, kw_only=True):
+    """Have a pool scale by itself, or change how it does; ``None``: as before, or the default. Reply: the pool."""
+
+    pool: str
+    formula: str | None
+    evaluation_interval: int | None
+    conditions: Conditions = NO_CONDITIONS
+
+
+class AutoScaleDisableRequested(Event, frozen=True, kw_only=True):
+    """Reply: the pool."""
+
+    pool: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class AutoScaleEvaluateRequested(Event, frozen=True, kw_only=True):
+    """What would a formula say? Reply: the pool, and the :class:`AutoScaleRun` that it would be."""
+
+    pool: str
+    formula: str
+    conditions: Conditions = NO_CONDITIONS
+
+
+class NodePreemptRequested(Event, frozen=True, kw_only=True):
+    """The cloud, played by a person, takes the machine of a low-priority node away for so long. Reply: the node."""
+
+    account: str
+    node_id: str
+    duration: int
 
 
 class NodeRebootRequested(Event, frozen=True, kw_only=True):
@@ -406,6 +438,21 @@ class NodeOverdue(Event, frozen=True, kw_only=True):
     boot: int
 
 
+class NodeMeasured(Event, frozen=True, kw_only=True):
+    """What a node used in the last half minute, by the names that formulas have for it."""
+
+    node: str
+    boot: int
+    usage: Mapping[str, float]
+
+
+class PreemptionEnded(Event, frozen=True, kw_only=True):
+    """There may be a machine again for a node that was preempted."""
+
+    node: str
+    boot: int
+
+
 class RetentionEnded(Event, frozen=True, kw_only=True):
     """The files on a node that is to go once nobody needs them may be needed no longer."""
 
@@ -423,6 +470,16 @@ class ResizeTimedOut(Event, frozen=True, kw_only=True):
 
     pool: str
     resize_started: int
+
+
+class AutoScaleDue(Event, frozen=True, kw_only=True):
+    """The pool's formula may be due for evaluation."""
+
+    pool: str
+
+
+class SamplesDue(Event, frozen=True, kw_only=True):
+    """It is time to sample the metrics of the pools that scale by themselves."""
 
 
 class JobTimedOut(Event, frozen=True, kw_only=True):

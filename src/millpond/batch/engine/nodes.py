@@ -34,6 +34,7 @@ from .messages import (
     NodePrepared,
     NodeReleased,
     NodeTroubled,
+    PreemptionEnded,
     RaiseAt,
     ReleaseNode,
     RequestNode,
@@ -56,7 +57,8 @@ from .placement import (
 )
 from .slots import NodeSlots, TaskKey
 from .state import State
-from .transitions import BOOTING, NODE, UP, NodeTrigger, move
+from .transitions import BOOTING, NODE, UP, NodeTrigger
+from .transitions import moved_node as _moved
 
 #: A boot that ends sooner than this, without a task having come to its end, has failed.
 SOON = MINUTE
@@ -64,6 +66,8 @@ SOON = MINUTE
 MOST_FAILED_BOOTS = 5
 #: How long a node may be ``unknown`` until it counts as lost: its tasks go elsewhere and it is booted anew.
 UNKNOWN_LIMIT = 5 * MINUTE
+#: How long a preempted node waits until it is asked for again where there was no machine for it.
+ASK_AGAIN = MINUTE
 
 #: Options by which a node does not wait for its tasks.
 AT_ONCE = frozenset({DeallocationOption.REQUEUE, DeallocationOption.TERMINATE})
@@ -108,6 +112,7 @@ def _first_contact(state: State, node: Node, event: AgentConnected, now: int) ->
         agent_version=event.agent_version,
         start_task_info=info,
         errors=(),
+        preempted_until=None,
     )
     state.connect(node.key, True)
     _find_state(state, node, now, is_prepared=event.is_prepared)
@@ -242,6 +247,10 @@ def on_node_not_granted(state: State, event: NodeNotGranted, now: int) -> None:
         if pool.allocation_state is not AllocationState.STEADY and problem not in pool.resize_errors:
             state.save_pool(replace(pool, resize_errors=(*pool.resize_errors, problem)))
         leave(state, node, now)
+    elif node.state is NodeState.PREEMPTED:
+        waiting = replace(node, preempted_until=now + ASK_AGAIN)
+        state.save_node(waiting)
+        await_machine(state, waiting, now)
     else:
         failure = NodeError(event.code, event.message)
         state.save_node(_moved(node, NodeTrigger.TROUBLE, now, errors=(failure,), drain_then=None, drain_option=None))
@@ -334,28 +343,38 @@ def leave(state: State, node: Node, now: int) -> None:
 
 def reboot(state: State, node: Node, now: int) -> None:
     """Boot the node anew."""
-    _leave_boot(state, node, NodeTrigger.REBOOT, now)
+    leave_boot(state, node, NodeTrigger.REBOOT, now)
     state.order(RequestNode(node=state.nodes[node.key]))
 
 
 def _reimage(state: State, node: Node, now: int) -> None:
     """Boot the node anew on an empty disk."""
-    _leave_boot(state, node, NodeTrigger.REIMAGE, now, disk=node.disk + 1, retained_until=None)
+    leave_boot(state, node, NodeTrigger.REIMAGE, now, disk=node.disk + 1, retained_until=None)
     state.order(RequestNode(node=state.nodes[node.key]))
 
 
 def _deallocate(state: State, node: Node, now: int) -> None:
     """Have the provider end the node; it stays in its pool."""
-    _leave_boot(state, node, NodeTrigger.DEALLOCATE, now)
+    leave_boot(state, node, NodeTrigger.DEALLOCATE, now)
     state.order(DeallocateNode(node=node.key, boot=node.boot + 1))
 
 
-def _leave_boot(state: State, node: Node, trigger: NodeTrigger, now: int, **fields: Any) -> None:
+def leave_boot(state: State, node: Node, trigger: NodeTrigger, now: int, **fields: Any) -> None:
     """Whatever ran in the node's present boot counts as ended, and what is heard of it is stale from now on."""
     fields |= {"boot": node.boot + 1, "start_task_info": None, "errors": (), "drain_option": None, "drain_then": None}
     state.save_node(_moved(node, trigger, now, **fields))
     state.connect(node.key, False)
     vacate(state, state.node_slots[node.key], now)
+
+
+def await_machine(state: State, node: Node, now: int) -> None:
+    """Have the machine of a preempted node end, or come back when there may be one again."""
+    until = node.preempted_until
+    if until is None or until <= now:
+        state.order(RequestNode(node=node))
+    else:
+        state.order(DeallocateNode(node=node.key, boot=node.boot))
+        state.order(RaiseAt(moment=until, event=PreemptionEnded(node=node.key, boot=node.boot)))
 
 
 def _is_deallocated(node: Node) -> bool:
@@ -385,13 +404,15 @@ _WHEN_EMPTY = {
 }
 
 
-def order_again(state: State, node: Node) -> None:
+def order_again(state: State, node: Node, now: int) -> None:
     """After a restart of the service: what may not have been carried out, and the node's timer.
 
     That agents have not come back in time is news as ever (:class:`AgentLost`).
     """
     if node.state is NodeState.LEAVING_POOL:
         state.order(ReleaseNode(node=node.key))
+    elif node.state is NodeState.PREEMPTED:
+        await_machine(state, node, now)
     elif is_booting(node):
         state.order(RequestNode(node=node))
     elif node.state is NodeState.DEALLOCATING and _is_deallocated(node):
@@ -439,9 +460,3 @@ def _current(state: State, key: str, boot: int) -> Node | None:
     """The node, if this is its present boot."""
     node = state.nodes.get(key)
     return node if node is not None and node.boot == boot else None
-
-
-def _moved(node: Node, trigger: NodeTrigger, now: int, **fields: Any) -> Node:
-    state = move(NODE, node, node.state, trigger)
-    changed = {} if state is node.state else {"state": state, "state_transition_time": now}
-    return replace(node, **changed, **fields)

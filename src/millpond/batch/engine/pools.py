@@ -22,6 +22,7 @@ from ..model.pool import (
     PoolState,
     ResizeError,
 )
+from .autoscale import compile  # noqa: A004
 from .messages import (
     NodesRemoveRequested,
     PoolAddRequested,
@@ -34,6 +35,7 @@ from .messages import (
     StopResizeRequested,
 )
 from .nodes import begin_drain, cancel_drain, leave
+from .quotas import grant, require_room_for_pool
 from .rules import merged, next_modification, require_conditions
 from .state import State
 from .transitions import ALLOCATION, POOL, AllocationTrigger, PoolTrigger, move
@@ -42,6 +44,7 @@ DEFAULT_RESIZE_TIMEOUT = 15 * MINUTE
 
 #: Which nodes a smaller pool gives up first.
 _DISPENSABLE = (
+    NodeState.PREEMPTED,
     NodeState.UNUSABLE,
     NodeState.DEALLOCATED,
     NodeState.DEALLOCATING,
@@ -66,6 +69,11 @@ def add_pool(state: State, pool: Pool, now: int) -> Pool:
     existing = state.pools.get(pool.key)
     if existing is not None:
         raise error("PoolBeingDeleted" if existing.state is PoolState.DELETING else "PoolExists")
+    require_room_for_pool(state, pool.account)
+    scaling = pool.auto_scale
+    if scaling is not None:
+        compile(scaling.formula)
+        scaling = replace(scaling, enabled=now, started=now, next_evaluation=now, run=None)
     pool = replace(
         pool,
         state=PoolState.ACTIVE,
@@ -77,16 +85,17 @@ def add_pool(state: State, pool: Pool, now: int) -> Pool:
         resize_errors=(),
         resize_started=None,
         nodes_created=0,
+        auto_scale=scaling,
     )
     if pool.target_dedicated_nodes or pool.target_low_priority_nodes:
-        _begin_resize(state, pool, now)
+        begin_resize(state, pool, now)
     else:
         state.save_pool(pool)
     return state.pools[pool.key]
 
 
 def on_pool_patch_requested(state: State, event: PoolPatchRequested, now: int) -> Pool:
-    pool = _require_active(state, event.pool, event.conditions)
+    pool = require_active(state, event.pool, event.conditions)
     if event.needs_empty_pool and state.pool_slots[pool.key].nodes:
         raise error(
             "OperationInvalidForCurrentState",
@@ -108,7 +117,7 @@ def on_pool_patch_requested(state: State, event: PoolPatchRequested, now: int) -
 
 
 def on_pool_delete_requested(state: State, event: PoolDeleteRequested, now: int) -> None:
-    delete_pool(state, _require_active(state, event.pool, event.conditions), now)
+    delete_pool(state, require_active(state, event.pool, event.conditions), now)
 
 
 def delete_pool(state: State, pool: Pool, now: int) -> None:
@@ -139,7 +148,7 @@ def on_resize_requested(state: State, event: ResizeRequested, now: int) -> Pool:
         deallocation_option=event.deallocation_option,
         last_modified=next_modification(pool.last_modified, now),
     )
-    _begin_resize(state, pool, now)
+    begin_resize(state, pool, now)
     return state.pools[pool.key]
 
 
@@ -165,51 +174,53 @@ def on_nodes_remove_requested(state: State, event: NodesRemoveRequested, now: in
 
 
 def on_stop_resize_requested(state: State, event: StopResizeRequested, now: int) -> Pool:
-    pool = _require_active(state, event.pool, event.conditions)
+    pool = require_active(state, event.pool, event.conditions)
     if pool.allocation_state is not AllocationState.RESIZING:
         raise error("PoolNotBeingResized")
-    for node in _nodes(state, pool):
-        if node.drain_then is NodeState.LEAVING_POOL:
-            cancel_drain(state, node)
-    missing = _missing(state, pool)
-    _release_unborn(state, pool, now)
-    pool = replace(_moved(pool, AllocationTrigger.STOP, now), resize_errors=(*pool.resize_errors, *_stopped(missing)))
+    _give_up_resize(state, pool, "ResizeStopped", "due to a stop resize operation", now)
+    pool = _moved(state.pools[pool.key], AllocationTrigger.STOP, now)
     state.save_pool(pool)
     return pool
 
 
-def _stopped(missing: dict[bool, int]) -> list[ResizeError]:
-    return [
-        ResizeError(
-            "ResizeStopped", f"Desired number of {kind} nodes could not be allocated due to a stop resize operation"
-        )
-        for is_dedicated, kind in ((True, "dedicated"), (False, "low priority"))
-        if missing[is_dedicated]
-    ]
-
-
 def on_resize_timed_out(state: State, event: ResizeTimedOut, now: int) -> None:
     pool = state.pools.get(event.pool)
-    if pool is None or pool.allocation_state is not AllocationState.RESIZING:
+    if pool is None or pool.state is PoolState.DELETING or pool.allocation_state is not AllocationState.RESIZING:
         return
     if pool.resize_started != event.resize_started or now < event.resize_started + pool.resize_timeout:
         return
-    if any(_missing(state, pool).values()):
-        late = ResizeError("AllocationTimedout", "Desired number of nodes could not be allocated in the resize timeout")
-        state.save_pool(replace(pool, resize_errors=(*pool.resize_errors, late)))
+    _give_up_resize(state, pool, "AllocationTimedout", "as the resize timeout was reached", now)
+
+
+def _give_up_resize(state: State, pool: Pool, code: str, reason: str, now: int) -> None:
+    """Let the pool be as large as it is: nodes that are not there yet do not come, those that have tasks stay."""
+    short = _differing(state, pool)
+    for node in _nodes(state, pool):
+        if node.drain_then is NodeState.LEAVING_POOL:
+            cancel_drain(state, node)
     _release_unborn(state, pool, now)
+    problems = [
+        ResizeError(code, f"Desired number of {kind} nodes could not be allocated {reason}")
+        for is_dedicated, kind in ((True, "dedicated"), (False, "low priority"))
+        if is_dedicated in short
+    ]
+    pool = state.pools[pool.key]
+    state.save_pool(replace(pool, resize_errors=(*pool.resize_errors, *problems)))
 
 
-def _begin_resize(state: State, pool: Pool, now: int) -> None:
+def begin_resize(state: State, pool: Pool, now: int) -> None:
     """Save a pool with new targets, which was steady, and have nodes join or leave until it has as many."""
     _start_clock(state, pool, now)
     for is_dedicated in (True, False):
         pool = state.pools[pool.key]
-        target = pool.target_dedicated_nodes if is_dedicated else pool.target_low_priority_nodes
         nodes = [node for node in _nodes(state, pool) if node.is_dedicated is is_dedicated]
-        for _ in range(target - len(nodes)):
+        wanted = pool.target(is_dedicated) - len(nodes)
+        granted, problems = grant(state, pool, is_dedicated, wanted)
+        if problems:
+            state.save_pool(replace(pool, resize_errors=(*pool.resize_errors, *problems)))
+        for _ in range(granted):
             _add_node(state, is_dedicated, pool.key, now)
-        for node in _victims(state, nodes, len(nodes) - target):
+        for node in _victims(state, nodes, -wanted):
             begin_drain(state, node, pool.deallocation_option, NodeState.LEAVING_POOL, now)
 
 
@@ -285,16 +296,17 @@ def _is_going(node: Node) -> bool:
     return node.state is NodeState.LEAVING_POOL or node.drain_then is NodeState.LEAVING_POOL
 
 
-def _missing(state: State, pool: Pool) -> dict[bool, int]:
-    """How many nodes are not there that should be: dedicated (``True``) and low-priority ones."""
-    there = [n.is_dedicated for n in _nodes(state, pool) if n.state is not NodeState.CREATING and not _is_going(n)]
-    return {
-        True: max(0, pool.target_dedicated_nodes - there.count(True)),
-        False: max(0, pool.target_low_priority_nodes - there.count(False)),
-    }
+def _differing(state: State, pool: Pool) -> set[bool]:
+    """Of which kinds, dedicated (``True``) and low-priority nodes, there are not as many as there should be.
+
+    Nodes that are still being created are not there; those that are to leave once their tasks have ended are.
+    """
+    passing = (NodeState.CREATING, NodeState.LEAVING_POOL)
+    there = [node.is_dedicated for node in _nodes(state, pool) if node.state not in passing]
+    return {is_dedicated for is_dedicated in (True, False) if there.count(is_dedicated) != pool.target(is_dedicated)}
 
 
-def _require_active(state: State, key: str, conditions: Conditions) -> Pool:
+def require_active(state: State, key: str, conditions: Conditions) -> Pool:
     """A pool that is not being deleted, for a request with these conditions."""
     pool = state.pools.get(key)
     if pool is None:
@@ -307,7 +319,7 @@ def _require_active(state: State, key: str, conditions: Conditions) -> Pool:
 
 def _require_steady(state: State, key: str, conditions: Conditions) -> Pool:
     """A pool whose size may be changed by hand now."""
-    pool = _require_active(state, key, conditions)
+    pool = require_active(state, key, conditions)
     if pool.enable_auto_scale:
         raise error(
             "OperationInvalidForCurrentState",

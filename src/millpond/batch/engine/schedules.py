@@ -32,6 +32,7 @@ from .messages import (
     RaiseAt,
 )
 from .placement import ENDED_BY_USER
+from .quotas import require_room_for_job
 from .rules import merged, next_modification, require_conditions
 from .state import State
 from .transitions import JOB_SCHEDULE, JobScheduleTrigger, move
@@ -53,6 +54,7 @@ def on_job_schedule_add_requested(state: State, event: JobScheduleAddRequested, 
         raise error("JobScheduleBeingDeleted" if is_going else "JobScheduleExists")
     if state.find_job(event.schedule.key) is not None:
         raise error("JobWithSameIdExists")
+    require_room_for_job(state, event.schedule.account)
     schedule = replace(
         event.schedule,
         state=JobScheduleState.ACTIVE,

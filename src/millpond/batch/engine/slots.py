@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from ..model.pool import FillType
+from ..model.task import TaskResult
 from .waiting import JobQueue
 
 #: (job key, task key).
@@ -35,11 +37,13 @@ class NodeSlots:
         "key",
         "kinds",
         "last_progress",
+        "measured",
         "pool",
         "recalled",
         "running",
         "shelf",
         "total",
+        "usage",
     )
 
     def __init__(self, key: str, pool: PoolSlots, total: int) -> None:
@@ -66,6 +70,9 @@ class NodeSlots:
         self.shelf = 0
         #: When a task last started or ended here.
         self.last_progress = 0
+        #: What its agent measured last, by names of metrics, and when that came.
+        self.usage: Mapping[str, float] | None = None
+        self.measured = 0
 
     @property
     def is_empty(self) -> bool:
@@ -156,6 +163,7 @@ class PoolSlots:
     __slots__ = (
         "ahead_watched",
         "buckets",
+        "failed",
         "fill_type",
         "index",
         "jobs",
@@ -164,6 +172,7 @@ class PoolSlots:
         "nodes",
         "slots",
         "stale",
+        "succeeded",
         "thirsty",
     )
 
@@ -185,6 +194,15 @@ class PoolSlots:
         self.stale: dict[str, JobWork] = {}
         #: Whether an event will come that looks for tasks placed ahead which wait for too long.
         self.ahead_watched = False
+        #: Tasks that have ended well, or failed, since the pool's last sample.
+        self.succeeded = 0
+        self.failed = 0
+
+    def count_ended(self, result: TaskResult | None) -> None:
+        if result is TaskResult.SUCCESS:
+            self.succeeded += 1
+        else:
+            self.failed += 1
 
     def resize_nodes(self, slots: int) -> None:
         """The pool came to be, went, or its nodes have another number of slots now (it has no nodes then)."""

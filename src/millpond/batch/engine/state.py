@@ -9,13 +9,17 @@ before it changes anything, or at a moment when every record it has changed is a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
-from ..model.changes import Archive, Changes, Dependency, FileDeletion
+from ..model.changes import SAMPLES_KEPT, Archive, Changes, Dependency, FileDeletion, PoolSample
 from ..model.job import Job, JobState
+from ..model.limits import Limits
 from ..model.pool import Node, Pool, SchedulingState
 from ..model.schedule import JobSchedule
 from ..model.task import Task, TaskResult, TaskState
+from .autoscale import PERIOD, History
 from .messages import Effect
 from .slots import JobOrder, JobWork, NodeSlots, PoolSlots, TaskKey
 from .transitions import WORKING
@@ -23,12 +27,15 @@ from .transitions import WORKING
 #: Waiting tasks of all jobs together that memory holds, in windows.
 WINDOWS_IN_MEMORY = 16
 
+_NO_LIMITS = Limits()
+
 
 class State:
     """Records are read from the dictionaries, and changed by the methods alone."""
 
-    def __init__(self, archive: Archive, *, ready_window: int = 4096) -> None:
+    def __init__(self, archive: Archive, *, ready_window: int = 4096, limits: Limits = _NO_LIMITS) -> None:
         self.archive = archive
+        self.limits = limits
         self.ready_window = ready_window
         self.pools: dict[str, Pool] = {}
         self.nodes: dict[str, Node] = {}
@@ -47,6 +54,11 @@ class State:
         self.dying: dict[TaskKey, NodeSlots] = {}
         #: Waiting tasks in memory.
         self.waiting = 0
+        #: Samples of the pools that scale by themselves, and whether an event will come that takes the next ones.
+        self.histories: dict[str, History] = {}
+        self.is_sampling = False
+        #: The newest sample of each.
+        self._newest_samples: dict[str, PoolSample] = {}
         #: Entities whose surroundings have changed.
         self.stirred_pools: dict[str, None] = {}
         self.stirred_nodes: dict[str, None] = {}
@@ -95,8 +107,31 @@ class State:
     def remove_pool(self, key: str) -> None:
         del self.pools[key]
         self._changes.pools[key] = None
+        self.forget_samples(key)
         self._resize_nodes(self.pool_slots[key], 0)
         self._drop_if_unused(self.pool_slots[key])
+
+    def record_sample(self, pool: str, now: int, values: Mapping[str, float]) -> None:
+        """Take a sample of a pool's metrics, over what the present period already has of it."""
+        moment = now - now % PERIOD
+        newest = self._newest_samples.get(pool)
+        known = newest.values if newest is not None and newest.moment == moment else {}
+        sample = PoolSample(pool, moment, {**known, **values})
+        self._changes.samples[pool, moment] = sample
+        self.load_sample(sample)
+
+    def load_sample(self, sample: PoolSample) -> None:
+        """Take in a sample that is stored; they come in the order of time."""
+        self._newest_samples[sample.pool] = sample
+        self.histories.setdefault(sample.pool, History(SAMPLES_KEPT)).record(sample.moment, sample.values)
+
+    def forget_samples(self, pool: str) -> None:
+        """The pool does not scale by itself any more."""
+        self._newest_samples.pop(pool, None)
+        if self.histories.pop(pool, None) is not None:
+            self._changes.forgotten_samples.add(pool)
+            for name in [name for name in self._changes.samples if name[0] == pool]:
+                del self._changes.samples[name]
 
     def _index_pool(self, pool: Pool) -> None:
         slots = self.slots_of(pool.key)
@@ -287,6 +322,8 @@ class State:
             self.tasks[key] = task
         if before is None or before.state is not task.state:
             self._recount(before, task)
+            if task.state is TaskState.COMPLETED:
+                self.job_work[task.job].pool.count_ended(task.result)
 
     def count_added(self, job: Job) -> None:
         """One more task has been added to the job, ever."""

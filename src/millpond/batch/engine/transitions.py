@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ..model.job import Job, JobState
 from ..model.pool import AllocationState, Node, NodeState, Pool, PoolState
@@ -69,6 +70,7 @@ class NodeTrigger(StrEnum):
     DEALLOCATE = "deallocated"
     STOP = "stopped by its provider"
     START = "started"
+    PREEMPT = "preempted"
     LEAVE = "removed"
 
 
@@ -129,7 +131,7 @@ UP = frozenset(
     }
 )
 #: States of a node that waits for its agent to connect for the first time since it was asked to boot.
-BOOTING = frozenset({_N.CREATING, _N.REBOOTING, _N.REIMAGING})
+BOOTING = frozenset({_N.CREATING, _N.REBOOTING, _N.REIMAGING, _N.PREEMPTED})
 #: States in which a node takes tasks.
 WORKING = frozenset({_N.IDLE, _N.RUNNING})
 
@@ -151,14 +153,16 @@ NODE: Mapping[tuple[NodeState, NodeTrigger], NodeState] = {
     (_N.UNKNOWN, _NT.FIND): _N.STARTING,
     **{(state, _NT.TROUBLE): _N.UNUSABLE for state in UP | BOOTING},
     **{(state, _NT.REBOOT): _N.REBOOTING for state in UP | {_N.UNUSABLE, _N.REBOOTING}},
-    # A node that ends before it was ever there is still being created, or reimaged.
+    # A node that ends before it was ever there is still being created, reimaged, or got back.
     (_N.CREATING, _NT.REBOOT): _N.CREATING,
     (_N.REIMAGING, _NT.REBOOT): _N.REIMAGING,
+    (_N.PREEMPTED, _NT.REBOOT): _N.PREEMPTED,
     # First while it is emptied, then when it is done, which changes nothing more.
     **{(state, _NT.REIMAGE): _N.REIMAGING for state in UP | {_N.UNUSABLE, _N.REIMAGING}},
     **{(state, _NT.DEALLOCATE): _N.DEALLOCATING for state in UP | {_N.UNUSABLE, _N.DEALLOCATING}},
     (_N.DEALLOCATING, _NT.STOP): _N.DEALLOCATED,
     (_N.DEALLOCATED, _NT.START): _N.STARTING,
+    **{(state, _NT.PREEMPT): _N.PREEMPTED for state in UP | {_N.UNUSABLE, _N.REBOOTING, _N.REIMAGING}},
     **{(state, _NT.LEAVE): _N.LEAVING_POOL for state in UP | BOOTING | {_N.UNUSABLE, _N.DEALLOCATING, _N.DEALLOCATED}},
 }
 
@@ -215,3 +219,10 @@ def move(
         return table[state, trigger]
     except KeyError:
         raise IllegalMove(record, state, trigger) from None
+
+
+def moved_node(node: Node, trigger: NodeTrigger, now: int, **fields: Any) -> Node:
+    """The node in the state that follows, since now where that is another one."""
+    state = move(NODE, node, node.state, trigger)
+    changed = {} if state is node.state else {"state": state, "state_transition_time": now}
+    return replace(node, **changed, **fields)

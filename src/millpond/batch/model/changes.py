@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
+
+from millpond.common.clock import DAY
 
 from .job import Job
 from .pool import Node, Pool
@@ -74,6 +76,18 @@ class Dependency(msgspec.Struct, frozen=True):
     seq: int
 
 
+#: How far back samples are kept, in microseconds.
+SAMPLES_KEPT = DAY
+
+
+class PoolSample(NamedTuple):
+    """A pool's metrics at a moment."""
+
+    pool: str
+    moment: int
+    values: dict[str, float]
+
+
 class Changes(msgspec.Struct):
     """What a batch of steps changed: records to write, ``None`` for records to remove."""
 
@@ -87,5 +101,8 @@ class Changes(msgspec.Struct):
     documents: dict[tuple[str, str], bytes] = {}
     #: Whether they are open from now on. All dependencies of a task that is removed go with it.
     dependencies: dict[Dependency, bool] = {}
+    #: New samples, by (pool key, moment); pools of which none is to be kept any more.
+    samples: dict[tuple[str, int], PoolSample] = {}
+    forgotten_samples: set[str] = set()
     #: Kept until the node has done it.
     file_deletions: list[FileDeletion] = []

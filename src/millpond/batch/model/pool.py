@@ -65,6 +65,35 @@ class ResizeError(msgspec.Struct, frozen=True):
     values: tuple[tuple[str, str], ...] = ()
 
 
+class AutoScaleProblem(msgspec.Struct, frozen=True):
+    """Why an evaluation failed."""
+
+    code: str
+    message: str
+    values: tuple[tuple[str, str], ...] = ()
+
+
+class AutoScaleRun(msgspec.Struct, frozen=True):
+    """What came of an evaluation of a pool's formula."""
+
+    timestamp: int
+    results: str
+    error: AutoScaleProblem | None = None
+
+
+class AutoScale(msgspec.Struct, frozen=True, kw_only=True):
+    """How a pool scales by itself."""
+
+    formula: str
+    evaluation_interval: int
+    #: When a client enabled it last, and since when evaluations are due every interval.
+    enabled: int = 0
+    started: int = 0
+    #: When the formula is to be evaluated next; past where the pool is not steady, which it waits for.
+    next_evaluation: int = 0
+    run: AutoScaleRun | None = None
+
+
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     account: str
@@ -80,7 +109,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     fill_type: FillType = FillType.SPREAD
     target_dedicated_nodes: int = 0
     target_low_priority_nodes: int = 0
-    enable_auto_scale: bool = False
+    #: ``None`` where the pool does not scale by itself.
+    auto_scale: AutoScale | None = None
     #: How long a resize may take.
     resize_timeout: int
     resize_errors: tuple[ResizeError, ...] = ()
@@ -93,6 +123,14 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     nodes_created: int = 0
     #: The pool as its client specified it, with defaults filled in.
     document: dict[str, Any]
+
+    @property
+    def enable_auto_scale(self) -> bool:
+        return self.auto_scale is not None
+
+    def target(self, is_dedicated: bool) -> int:
+        """How many dedicated, or low-priority, nodes it should have."""
+        return self.target_dedicated_nodes if is_dedicated else self.target_low_priority_nodes
 
 
 class NodeError(msgspec.Struct, frozen=True):
@@ -158,5 +196,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     #: state follows.
     drain_option: DeallocationOption | None = None
     drain_then: NodeState | None = None
+    #: While it is preempted: from when on there may be a machine for it again.
+    preempted_until: int | None = None
     #: Until when the files of tasks that ended here are to be kept.
     retained_until: int | None = None

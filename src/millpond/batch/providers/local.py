@@ -73,6 +73,8 @@ class LocalProvider:
         self._launcher = _Launcher(self._launched)
         self._isolation: Literal["sandbox", "process"] | None = None
         self._finding_isolation = asyncio.Lock()
+        #: Nodes that count among those that this machine carries.
+        self._carried: set[str] = set()
         #: Addresses given to nodes, by key.
         self._addresses: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,6 +97,7 @@ class LocalProvider:
                 if present.record.boot >= node.boot:
                     return
                 await self._end(present)
+            self._admit(node.key)
             await self._launch(node)
             # Where it has ended since, that was before anybody could be told.
             launched = self._nodes[node.key]
@@ -118,6 +121,7 @@ class LocalProvider:
         async with self._locks.setdefault(node, asyncio.Lock()):
             if present := self._nodes.get(node):
                 await self._end(present)
+        self._carried.discard(node)
 
     async def release(self, node: str) -> None:
         self._restore()
@@ -129,6 +133,7 @@ class LocalProvider:
             self._trash.put(self._directory_of(node))
         self._locks.pop(node, None)
         self._addresses.pop(node, None)
+        self._carried.discard(node)
 
     async def close(self, *, release_all: bool) -> None:
         await self._launcher.close()  # first: nodes that were about to start are told of before it returns
@@ -140,6 +145,13 @@ class LocalProvider:
         self._trash.close()
 
     # --- launching
+
+    def _admit(self, node: str) -> None:
+        """Raises :class:`NotGranted` where this machine carries as many nodes as it should."""
+        most = self._settings.most_nodes
+        if most is not None and len(self._carried - {node}) >= most:
+            raise NotGranted("AllocationFailed", f"This machine carries at most {most} nodes (most_nodes)")
+        self._carried.add(node)
 
     async def _launch(self, node: NodeRequest) -> None:
         directory = self._directory_of(node.key)
@@ -242,6 +254,7 @@ class LocalProvider:
             record = _read_record(directory)
             if record:
                 self._adopt(record.key, directory, record).is_wanted = True
+                self._carried.add(record.key)
 
     def _adopt(self, key: str, directory: Path, record: AgentRecord) -> _Node:
         """Watch a node's process until it ends."""

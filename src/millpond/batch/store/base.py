@@ -7,7 +7,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from ..model.changes import Archive, Changes, FileDeletion
+from ..model.changes import Archive, Changes, FileDeletion, PoolSample
 from ..model.job import Counts, Job
 from ..model.pool import Node, NodeState, Pool
 from ..model.schedule import JobSchedule
@@ -27,6 +27,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     schedules: list[JobSchedule]
     #: Tasks that are running, preparing or placed ahead.
     placed: list[Task]
+    #: Oldest first.
+    samples: list[PoolSample]
 
 
 class Chore(msgspec.Struct, frozen=True):

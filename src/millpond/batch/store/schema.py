@@ -67,6 +67,15 @@ nodes = Table(
     Index("nodes_by_pool", "pool", "number"),
 )
 
+#: Samples of the pools that scale by themselves, by the moments of their periods.
+samples = Table(
+    "samples",
+    metadata,
+    Column("pool", _Text, primary_key=True),
+    Column("moment", BigInteger, primary_key=True, autoincrement=False),
+    Column("sample", LargeBinary, nullable=False),
+)
+
 #: A job or a job schedule that belongs to the working set.
 UNFINISHED = text("state <> 'completed'")
 #: A job that a job schedule has made.
@@ -194,6 +203,7 @@ decode_node = msgspec.msgpack.Decoder(Node).decode
 decode_job = msgspec.msgpack.Decoder(Job).decode
 decode_schedule = msgspec.msgpack.Decoder(JobSchedule).decode
 _decode_exit_conditions = msgspec.msgpack.Decoder(ExitConditions).decode
+decode_sample = msgspec.msgpack.Decoder(dict[str, float]).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, delete, func, select
 
-from ..model.changes import Changes, Dependency, FileDeletion
+from ..model.changes import SAMPLES_KEPT, Changes, Dependency, FileDeletion, PoolSample
 from ..model.job import Job
 from ..model.schedule import JobSchedule
 from ..model.task import Task
@@ -16,7 +16,19 @@ from . import schema
 from .base import Chore, Snapshot, StoredTask
 from .dialect import open_engine
 from .reader import SqlReader
-from .schema import chores, dependencies, job_nodes, job_schedules, jobs, nodes, place_of, pools, task_documents, tasks
+from .schema import (
+    chores,
+    dependencies,
+    job_nodes,
+    job_schedules,
+    jobs,
+    nodes,
+    place_of,
+    pools,
+    samples,
+    task_documents,
+    tasks,
+)
 from .statements import Statements, in_parts
 
 
@@ -99,6 +111,10 @@ class SqlWriter:
                 for row in sorted(placed, key=lambda row: row.place)
                 if row.job in keys
             ],
+            samples=[
+                PoolSample(row.pool, row.moment, schema.decode_sample(row.sample))
+                for row in run(select(samples).order_by(samples.c.moment))
+            ],
         )
 
     # --- writing ---
@@ -118,6 +134,7 @@ class SqlWriter:
         self._write_dependencies(changes.dependencies)
         self._write_tasks(changes)
         self._remove_jobs([key for key, job in changes.jobs.items() if job is None])
+        self._write_samples(changes)
         return self._record_chores(changes.file_deletions)
 
     def _remove_nodes(self, keys: Sequence[str]) -> None:
@@ -185,6 +202,15 @@ class SqlWriter:
                 known.add(node)
                 new.append((number, node))
         self._run_many(self._statements.insert_job_nodes, new)
+
+    def _write_samples(self, changes: Changes) -> None:
+        """Keep new samples, and none that is so old that nobody looks back as far."""
+        for pool in changes.forgotten_samples:
+            self._connection.execute(delete(samples).where(samples.c.pool == pool))
+        rows = [(pool, moment, schema.encode(sample.values)) for (pool, moment), sample in changes.samples.items()]
+        self._run_many(self._statements.upsert_samples, rows)
+        for pool, moment in changes.samples:
+            self._run(self._statements.delete_old_samples, pool, moment - SAMPLES_KEPT)
 
     def _record_chores(self, deletions: Iterable[FileDeletion]) -> list[Chore]:
         recorded = []

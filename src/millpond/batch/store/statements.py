@@ -36,6 +36,7 @@ from .schema import (
     jobs,
     nodes,
     pools,
+    samples,
     task_documents,
     tasks,
 )
@@ -56,6 +57,11 @@ class Statements:
         self.upsert_nodes = self._upsert(nodes)
         self.upsert_jobs = self._upsert(jobs)
         self.upsert_schedules = self._upsert(job_schedules)
+        self.upsert_samples = self._upsert(samples, "pool", "moment")
+        self.delete_old_samples = self._text(
+            delete(samples).where(samples.c.pool == bindparam("pool_"), samples.c.moment <= bindparam("moment_")),
+            ("pool_", "moment_"),
+        )
         self.insert_tasks = self._text(insert(tasks), TASK_COLUMNS)
         self.insert_documents = self._text(insert(task_documents), ("place", "document"))
         self.insert_job_nodes = self._text(insert(job_nodes), ("job", "node"))
@@ -119,11 +125,12 @@ class Statements:
             known[count] = self._text(statement, (*keyed.first, "job_", *names, *keyed.last))
         return known[count]
 
-    def _upsert(self, table: Table) -> str:
+    def _upsert(self, table: Table, *key: str) -> str:
         """Insert rows, or replace those of the same key: in words that SQLite and PostgreSQL share."""
+        key = key or ("key",)
         names = tuple(column.name for column in table.columns)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name != "key")
-        return f"{self._text(insert(table), names)} ON CONFLICT (key) DO UPDATE SET {changes}"
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
+        return f"{self._text(insert(table), names)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
 
     def _text(self, statement: CompilerElement, parameters: Sequence[str]) -> str:
         compiled = statement.compile(dialect=self._dialect)

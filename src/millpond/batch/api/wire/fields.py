@@ -56,6 +56,7 @@ _SPELLINGS = {
     "public_ip_address": "publicIPAddress",
     "public_ip_address_configuration": "publicIPAddressConfiguration",
     "skip_withdraw_from_vnet": "skipWithdrawFromVNet",
+    "target_os_version": "targetOSVersion",
     "upgrading_os": "upgradingOS",
 }
 

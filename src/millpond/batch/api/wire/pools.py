@@ -28,7 +28,9 @@ from .fields import (
     Secret,
     Since,
     Until,
+    wire_name,
 )
+from .scaling import AutoScaleRun
 
 Slots = Annotated[int, Meta(ge=1, le=256)]
 
@@ -365,6 +367,29 @@ class PoolSpecification(Model, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_resize_timeout(self.resize_timeout)
+        if self.enable_auto_scale is True:
+            self._check_auto_scale()
+        elif self.auto_scale_formula is not UNSET:
+            raise PropertyError(
+                "autoScaleFormula",
+                "A formula must not be specified unless enableAutoScale is true.",
+                "InvalidAutoScalingSettings",
+            )
+
+    def _check_auto_scale(self) -> None:
+        if self.auto_scale_formula is UNSET:
+            raise PropertyError(
+                "autoScaleFormula",
+                "A formula must be specified where enableAutoScale is true.",
+                "MissingRequiredProperty",
+            )
+        for name in ("target_dedicated_nodes", "target_low_priority_nodes"):
+            if getattr(self, name) is not UNSET:
+                raise PropertyError(
+                    wire_name(name),
+                    "A target must not be specified where enableAutoScale is true; the formula says it.",
+                    "InvalidAutoScalingSettings",
+                )
 
 
 def require_one_machine(pool: PoolSpecification, path: str = "") -> None:
@@ -408,9 +433,13 @@ class Pool(PoolSpecification, kw_only=True):
     current_node_communication_mode: Annotated[
         Maybe[NodeCommunicationMode], Since("2022-10-01"), Until("2024-02-01")
     ] = UNSET
-    auto_scale_run: Maybe[Opaque] = UNSET
+    auto_scale_run: Maybe[AutoScaleRun] = UNSET
     stats: Maybe[Opaque] = UNSET
     identity: Annotated[Maybe[Opaque], Since("2021-06-01")] = UNSET
+
+
+class PoolUpgradeOs(Model, kw_only=True):
+    target_os_version: str
 
 
 class PoolPatch(Model, kw_only=True):

@@ -59,6 +59,13 @@ def upgrade() -> None:
     op.create_index("nodes_by_pool", "nodes", ["pool", "number"])
 
     op.create_table(
+        "samples",
+        sa.Column("pool", _TEXT, primary_key=True),
+        sa.Column("moment", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("sample", sa.LargeBinary, nullable=False),
+    )
+
+    op.create_table(
         "jobs",
         sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
         sa.Column("key", _TEXT, nullable=False, unique=True),
