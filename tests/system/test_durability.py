@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,35 @@ def test_kill_loses_no_task_and_repeats_none(tmp_path: Path, killed: str) -> Non
             assert _record(tasks[name]) == record
             assert runs[name] == count
         assert {node.state for node in client.list_nodes("pool")} == {"idle"}
+
+
+def test_kills_leave_tasks_in_the_order_of_their_dependencies(own_server: Server) -> None:
+    """A diamond: one task, forty that depend on it, one that depends on all of those by a range; then a chain."""
+    client = _client(own_server)
+    _add_pool(client, nodes=2, slots=4)
+    pool = models.BatchPoolInfo(pool_id="pool")
+    client.create_job(models.BatchJobCreateOptions(id="job", pool_info=pool, uses_task_dependencies=True))
+    numbers = range(1, 41)
+    all_numbers = models.BatchTaskIdRange(start=numbers[0], end=numbers[-1])
+    wants: dict[str, models.BatchTaskDependencies | None] = {
+        "end": models.BatchTaskDependencies(task_ids=["chain-4"]),
+        **{f"chain-{n}": models.BatchTaskDependencies(task_ids=[f"chain-{n - 1}"]) for n in range(1, 5)},
+        "chain-0": models.BatchTaskDependencies(task_id_ranges=[all_numbers]),
+        **{str(n): models.BatchTaskDependencies(task_ids=["begin"]) for n in numbers},
+        "begin": None,
+    }
+    for name, depends_on in wants.items():
+        task = models.BatchTaskCreateOptions(id=name, command_line="sleep 0.1", depends_on=depends_on)
+        client.create_task("job", task)
+    for _ in range(4):
+        time.sleep(random.uniform(0.1, 0.6))
+        _kill_service(own_server)
+    _until(lambda: client.get_job_task_counts("job").task_counts.succeeded == len(wants))
+    infos = {name: task.execution_info for name, task in _tasks(client).items()}
+    assert all(infos[str(n)].start_time >= infos["begin"].end_time for n in numbers)
+    assert infos["chain-0"].start_time >= max(infos[str(n)].end_time for n in numbers)
+    chain = ["chain-0", "chain-1", "chain-2", "chain-3", "chain-4", "end"]
+    assert all(infos[one].end_time <= infos[next_].start_time for one, next_ in pairwise(chain))
 
 
 def test_killed_agent_gives_its_tasks_back_without_a_retry(own_server: Server) -> None:
