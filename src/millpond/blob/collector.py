@@ -1,4 +1,4 @@
-"""What nobody needs any more goes: what a crash left, files without a blob, deleted containers, forgotten blocks."""
+"""What nobody needs any more goes: what a crash left, files without a blob, what was deleted, forgotten blocks."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class Collector:
             self._wake.clear()
             try:
                 await self._purge_containers()
+                await self._drop_what_is_due()
                 await self._drop_forgotten_blocks()
                 is_clean = await self._unlink_garbage()
             except Exception:
@@ -66,9 +67,16 @@ class Collector:
                     await self._wake.wait()
 
     async def _purge_containers(self) -> None:
+        for container_id in self._store.read(Transaction.list_due_containers):
+            await self._store.write(Transaction.delete_container, container_id)
         for container_id in self._store.read(Transaction.list_deleted_containers):
             while not await self._store.write_long(_purge_some, container_id):
                 pass
+
+    async def _drop_what_is_due(self) -> None:
+        """Remove deleted blobs whose time to be brought back is over."""
+        while await self._store.write_long(_drop_due):
+            pass
 
     async def _drop_forgotten_blocks(self) -> None:
         while await self._store.write_long(_drop_some, self._clock.now() - BLOCK_LIFETIME):
@@ -88,10 +96,10 @@ class Collector:
 
 def _purge_some(transaction: Transaction, container_id: int) -> bool:
     """Delete some of what is in a deleted container; whether it is empty now."""
-    blobs = transaction.list_blobs(container_id, "", None, _AT_ONCE)
-    for blob in blobs:
-        transaction.delete_blob(blob.id)
-        transaction.delete_blocks(container_id, blob.name)
+    blobs = transaction.list_any_blobs(container_id, _AT_ONCE)
+    for blob_id, name in blobs:
+        transaction.delete_blob(blob_id)
+        transaction.delete_blocks(container_id, name)
     names = transaction.list_uncommitted(container_id, "", None, _AT_ONCE)
     for name, _ in names:
         transaction.delete_blocks(container_id, name)
@@ -99,6 +107,14 @@ def _purge_some(transaction: Transaction, container_id: int) -> bool:
         return False
     transaction.forget_deleted_container(container_id)
     return True
+
+
+def _drop_due(transaction: Transaction) -> bool:
+    """Remove some deleted blobs that nothing can bring back any more; whether there were any."""
+    due = transaction.list_due_blobs(_AT_ONCE)
+    for blob_id in due:
+        transaction.delete_blob(blob_id)
+    return bool(due)
 
 
 def _drop_some(transaction: Transaction, moment: int) -> bool:

@@ -10,8 +10,8 @@ from millpond.common.errors import ServiceError
 ERRORS: Final[dict[str, tuple[int, str]]] = {
     "AuthenticationFailed": (
         403,
-        "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly"
-        " including the signature.",
+        "Server failed to authenticate the request. Make sure the value of Authorization header is"
+        " formed correctly including the signature.",
     ),
     "AuthorizationPermissionMismatch": (
         403,
@@ -34,11 +34,15 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         "This request is not authorized to perform this operation using this source IP.",
     ),
     "BlobAlreadyExists": (409, "The specified blob already exists."),
+    "BlobArchived": (409, "This operation is not permitted on an archived blob."),
+    "BlobBeingRehydrated": (409, "This operation is not permitted because the blob is being rehydrated."),
     "BlobNotFound": (404, "The specified blob does not exist."),
     "BlockListTooLong": (400, "The block list may not contain more than 50,000 blocks."),
+    "CannotVerifyCopySource": (404, "Could not verify the copy source within the specified time."),
     "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
     "ContainerAlreadyExists": (409, "The specified container already exists."),
     "ContainerNotFound": (404, "The specified container does not exist."),
+    "CopyIdMismatch": (409, "The specified copy ID did not match the copy ID for the pending copy operation."),
     "Crc64Mismatch": (
         400,
         "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
@@ -46,6 +50,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "EmptyMetadataKey": (400, "The key for one of the metadata key-value pairs is empty."),
     "InternalError": (500, "The server encountered an internal error. Please retry the request."),
     "InvalidBlobOrBlock": (400, "The specified blob or block content is invalid."),
+    "InvalidBlobTier": (400, "The specified blob tier is invalid."),
     "InvalidBlockId": (400, "The specified block ID is invalid. The block ID must be Base64-encoded."),
     "InvalidBlockList": (400, "The specified block list is invalid."),
     "InvalidHeaderValue": (400, "The value for one of the HTTP headers is not in the correct format."),
@@ -54,10 +59,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         400,
         "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.",
     ),
-    "InvalidMetadata": (
-        400,
-        "The metadata specified is invalid. It has characters that are not permitted.",
-    ),
+    "InvalidMetadata": (400, "The metadata specified is invalid. It has characters that are not permitted."),
     "InvalidQueryParameterValue": (
         400,
         "Value for one of the query parameters specified in the request URI is invalid.",
@@ -66,8 +68,34 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "InvalidResourceName": (400, "The specified resource name contains invalid characters."),
     "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
     "InvalidXmlDocument": (400, "XML specified is not syntactically valid."),
+    "InvalidXmlNodeValue": (
+        400,
+        "The value provided for one of the XML nodes in the request body was not in the correct format.",
+    ),
+    "LeaseAlreadyPresent": (409, "There is already a lease present."),
+    "LeaseIdMismatchWithBlobOperation": (412, "The lease ID specified did not match the lease ID for the blob."),
+    "LeaseIdMismatchWithContainerOperation": (
+        412,
+        "The lease ID specified did not match the lease ID for the container.",
+    ),
+    "LeaseIdMismatchWithLeaseOperation": (409, "The lease ID specified did not match the lease ID for the resource."),
+    "LeaseIdMissing": (412, "There is currently a lease on the resource and no lease ID was specified in the request."),
+    "LeaseIsBreakingAndCannotBeAcquired": (
+        409,
+        "The lease ID matched, but the lease is currently in breaking state and cannot be acquired until it is broken.",
+    ),
+    "LeaseIsBreakingAndCannotBeChanged": (
+        409,
+        "The lease ID matched, but the lease is currently in breaking state and cannot be changed.",
+    ),
+    "LeaseIsBrokenAndCannotBeRenewed": (
+        409,
+        "The lease ID matched, but the lease has been broken explicitly and cannot be renewed.",
+    ),
+    "LeaseLost": (412, "A lease ID was specified, but the lease for the resource has expired."),
     "LeaseNotPresentWithBlobOperation": (412, "There is currently no lease on the blob."),
     "LeaseNotPresentWithContainerOperation": (412, "There is currently no lease on the container."),
+    "LeaseNotPresentWithLeaseOperation": (409, "There is currently no lease on the resource."),
     "Md5Mismatch": (
         400,
         "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
@@ -75,28 +103,39 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "MetadataTooLarge": (400, "The size of the specified metadata exceeds the maximum size permitted."),
     "MissingContentLengthHeader": (411, "The Content-Length header was not specified."),
     "MissingRequiredHeader": (400, "An HTTP header that's mandatory for this request is not specified."),
-    "MissingRequiredQueryParameter": (
-        400,
-        "A query parameter that's mandatory for this request is not specified.",
-    ),
+    "MissingRequiredQueryParameter": (400, "A query parameter that's mandatory for this request is not specified."),
     "NoAuthenticationInformation": (
         401,
         "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
     ),
+    "NoPendingCopyOperation": (409, "There is currently no pending copy operation."),
     "NotImplemented": (501, "The requested operation is not implemented on the specified resource."),
+    "OperationNotAllowedOnRootBlob": (403, "This operation is not allowed on the current version of a blob."),
     "OutOfRangeInput": (400, "One of the request inputs is out of range."),
     "OutOfRangeQueryParameterValue": (
         400,
         "One of the query parameters specified in the request URI is outside the permissible range.",
     ),
+    "PendingCopyOperation": (409, "There is currently a pending copy operation."),
+    "PermanentDeleteNotAllowed": (409, "Permanent delete is not enabled for the account."),
     "RequestBodyTooLarge": (413, "The request body is too large and exceeds the maximum permissible limit."),
     "ResourceNotFound": (404, "The specified resource does not exist."),
+    "SnapshotsPresent": (409, "This operation is not permitted while the blob has snapshots."),
     "SourceConditionNotMet": (412, "The source condition specified using HTTP conditional header(s) is not met."),
     "TargetConditionNotMet": (412, "The target condition specified using HTTP conditional header(s) is not met."),
     "UnauthorizedBlobOverwrite": (403, "This request is not authorized to perform blob overwrites."),
     "UnsupportedHttpVerb": (405, "The resource doesn't support specified Http Verb."),
     "UnsupportedXmlNode": (400, "One of the XML nodes specified in the request body is not supported."),
 }
+
+
+class CopySourceError(ServiceError):
+    """A source that the copy may not or cannot read, and how it refused."""
+
+    def __init__(self, status: int, source_code: str, message: str, *, source_status: int = 0) -> None:
+        super().__init__(status, "CannotVerifyCopySource", message)
+        self.source_status = source_status or status
+        self.source_code = source_code
 
 
 def error(code: str, **details: str) -> ServiceError:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 PublicAccess = Literal["", "blob", "container"]
+BlobType = Literal["BlockBlob", "AppendBlob", "PageBlob"]
+CopyStatus = Literal["pending", "success", "aborted", "failed"]
 Metadata = Mapping[str, str]
+
+#: The generation of a blob itself: greater than that of any snapshot, earlier version or deleted blob of its name.
+CURRENT: Final = (1 << 63) - 1
 
 
 class ResourceName(NamedTuple):
@@ -15,6 +20,24 @@ class ResourceName(NamedTuple):
     account: str
     container: str = ""
     blob: str = ""
+    #: The moments of the snapshot or the version that it names, 0 for none.
+    snapshot: int = 0
+    version: int = 0
+
+
+class Lease(NamedTuple):
+    """The last lease of a blob or container; without ``id`` there was none."""
+
+    id: str = ""
+    #: Seconds, or -1 for one without end.
+    duration: int = 0
+    #: When it ends by itself; 0 for one without end.
+    expires_at: int = 0
+    #: When it ends, or ended, because it was broken; 0 where it was not.
+    broken_at: int = 0
+
+
+NO_LEASE: Final = Lease()
 
 
 class StoredPolicy(NamedTuple):
@@ -35,6 +58,10 @@ class Container(NamedTuple):
     public_access: PublicAccess
     metadata: Metadata
     policies: tuple[StoredPolicy, ...]
+    lease: Lease = NO_LEASE
+    #: When it was deleted, and when nothing can bring it back any more; 0 for one that is there.
+    deleted_at: int = 0
+    purge_at: int = 0
 
 
 class ContentProperties(NamedTuple):
@@ -49,11 +76,34 @@ class ContentProperties(NamedTuple):
 
 
 class CopyState(NamedTuple):
-    """The copy that made a blob; copies end before they are answered, so its status is ``success``."""
+    """The copy that makes a blob, or made it. ``completed_at`` is 0 while it is pending."""
 
     id: str
     source: str
     completed_at: int
+    status: CopyStatus = "success"
+    #: Bytes copied, and to be copied.
+    copied: int = 0
+    total: int = 0
+    #: Why it failed.
+    description: str = ""
+    is_incremental: bool = False
+    #: The moment of the snapshot that the last incremental copy made.
+    destination_snapshot: int = 0
+
+
+class Tiering(NamedTuple):
+    """What became of a blob's tier since the blob was made."""
+
+    #: When the tier was set, 0 where it never was.
+    changed_at: int = 0
+    #: The tier that an archived blob is on its way to, when it gets there, and how urgent that is.
+    target: str = ""
+    due_at: int = 0
+    priority: str = ""
+
+
+NO_TIERING: Final = Tiering()
 
 
 class Content(NamedTuple):
@@ -67,7 +117,10 @@ class Content(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """A committed block blob. ``id`` is 0 before it is stored; ``data`` is ``None`` where segments hold the bytes."""
+    """A blob, a snapshot or an earlier version of one, or a deleted one of these.
+
+    ``id`` is 0 before it is stored; ``data`` is ``None`` where segments hold the bytes.
+    """
 
     id: int
     container_id: int
@@ -77,9 +130,29 @@ class Blob(NamedTuple):
     size: int
     properties: ContentProperties
     metadata: Metadata
+    #: Empty where it is the account's default.
     access_tier: str
     copy: CopyState | None
     data: bytes | None
+    type: BlobType = "BlockBlob"
+    #: Tells what there is of one name apart: the moment of a snapshot, a version or a deletion, or :data:`CURRENT`.
+    generation: int = CURRENT
+    #: The moment of a snapshot, 0 for what is none.
+    snapshot: int = 0
+    #: The moment that names this version, 0 for what was made without versioning.
+    version: int = 0
+    #: When it was deleted, and when nothing can bring it back any more; 0 for what is there.
+    deleted_at: int = 0
+    purge_at: int = 0
+    lease: Lease = NO_LEASE
+    tiering: Tiering = NO_TIERING
+    #: When it was last read or written, where the account keeps track of that; else 0.
+    accessed_at: int = 0
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the blob itself, and there."""
+        return self.generation == CURRENT
 
 
 class Segment(NamedTuple):
@@ -97,3 +170,13 @@ class Block(NamedTuple):
     block_id: str
     size: int
     file: str
+
+
+class PendingCopy(NamedTuple):
+    """A copy that is under way, and the blob that it makes."""
+
+    copy_id: str
+    container_id: int
+    name: str
+    #: As the client gave it, with its signature.
+    url: str

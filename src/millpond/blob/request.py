@@ -9,8 +9,9 @@ from urllib.parse import unquote_to_bytes
 
 from millpond.common.config import DEFAULT_STORAGE_ACCOUNT, Accounts
 
-from .errors import error, invalid_header
+from .errors import error, invalid_header, invalid_query
 from .model import ResourceName
+from .moments import from_snapshot
 from .service.names import ROOT_CONTAINER
 
 #: The oldest version that is served; every later one is, known or not.
@@ -36,6 +37,8 @@ class Request:
         self.header_names: Iterable[str] = _names_as_sent(scope) or self.headers
         self.query: dict[str, list[str]] = {}
         self.version = DEFAULT_VERSION
+        #: Whether it says of which version it is.
+        self.names_version = False
         self.resource = ResourceName("")
         #: The URL of the account, as this request addresses it.
         self.endpoint = ""
@@ -43,12 +46,23 @@ class Request:
     def read(self, query_string: bytes, accounts: Accounts) -> None:
         """Take in the parts that may be wrong. Raises the service's error for what is."""
         self.query = parse_query(query_string)
-        self.version = self.header("x-ms-version") or self.parameter("sv") or DEFAULT_VERSION
+        version = self.header("x-ms-version") or self.parameter("sv")
+        self.names_version = bool(version)
+        self.version = version or DEFAULT_VERSION
         if not _VERSION.fullmatch(self.version) or self.version < OLDEST_VERSION:
             if "x-ms-version" in self.headers:
                 raise invalid_header("x-ms-version", self.version)
             self.version = DEFAULT_VERSION  # the SAS is looked at later
         self.resource, self.endpoint = locate(self, accounts)
+        if self.resource.blob and ("snapshot" in self.query or "versionid" in self.query):
+            self.resource = self.resource._replace(snapshot=self._moment("snapshot"), version=self._moment("versionid"))
+
+    def _moment(self, name: str) -> int:
+        text = self.parameter(name)
+        try:
+            return from_snapshot(text) if text else 0
+        except ValueError:
+            raise invalid_query(name, text) from None
 
     def header(self, name: str, default: str = "") -> str:
         return self.headers.get(name, default)

@@ -111,9 +111,25 @@ def new_key() -> str:
     return base64.b64encode(secrets.token_bytes(64)).decode()
 
 
+class BlobFeatures(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the Blob service does for an account beyond what every account has."""
+
+    #: Whether every write of a blob makes a version and keeps the one before.
+    versioning: bool = False
+    #: Days that a deleted container can be restored; 0 for none.
+    container_retention_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 0
+    #: Whether blobs tell when they were last read or written.
+    last_access_tracking: bool = False
+
+
+NO_FEATURES = BlobFeatures()
+
+
 class _AccountsFile(msgspec.Struct):
     batch: dict[str, AccountKeys] = {}
     storage: dict[str, AccountKeys] = {}
+    #: Of the storage accounts that have any.
+    blob: dict[str, BlobFeatures] = {}
 
 
 class Accounts:
@@ -149,6 +165,19 @@ class Accounts:
         """Add an account or replace its keys; complete on disk when it returns."""
         self._refresh()
         self._of(kind)[name] = keys
+        self._write()
+
+    def blob_features(self, name: str) -> BlobFeatures:
+        self._refresh()
+        return self._content.blob.get(name, NO_FEATURES)
+
+    def put_blob_features(self, name: str, features: BlobFeatures) -> None:
+        """Complete on disk when it returns, as :meth:`put` is."""
+        self._refresh()
+        self._content.blob[name] = features
+        self._write()
+
+    def _write(self) -> None:
         write_private(self.path, msgspec.json.format(msgspec.json.encode(self._content), indent=2))
 
     def ensure_defaults(self) -> None:

@@ -8,7 +8,8 @@ import pytest
 from tests.unit.blob.requests import make_accounts, make_request
 
 from millpond.blob.api import headers, paging
-from millpond.blob.model import ResourceName
+from millpond.blob.model import CURRENT, ResourceName
+from millpond.blob.moments import to_snapshot
 from millpond.blob.request import DEFAULT_VERSION, Request, parse_query
 from millpond.blob.service.blobs import Span
 from millpond.common.config import Accounts
@@ -57,13 +58,13 @@ def located(accounts: Accounts, path: str, query: bytes = b"", authorization: st
 def test_a_path_names_account_container_and_blob(
     accounts: Accounts, path: str, query: bytes, name: tuple[str, str, str]
 ) -> None:
-    assert located(accounts, path, query) == name
+    assert located(accounts, path, query) == ResourceName(*name)
 
 
 @pytest.mark.parametrize("host", ["acct.blob.localhost:10000", "ACCT.blob.example.org", "acct.localhost"])
 def test_a_host_may_name_the_account(accounts: Accounts, host: str) -> None:
     request = read(make_request(path="/cont/acct/b", host=host), b"", accounts)
-    assert request.resource == ("acct", "cont", "acct/b")
+    assert request.resource == ResourceName("acct", "cont", "acct/b")
     assert request.endpoint == f"http://{host}/"
 
 
@@ -72,12 +73,14 @@ def test_the_endpoint_of_a_path_ends_with_the_account(accounts: Accounts) -> Non
 
 
 def test_a_path_without_the_account_means_that_of_the_signature(accounts: Accounts) -> None:
-    assert located(accounts, "/cont", b"restype=container", authorization=KEY) == ("acct", "cont", "")
-    assert located(accounts, "/cont/b", authorization="SharedKeyLite other:x") == ("other", "cont", "b")
+    assert located(accounts, "/cont", b"restype=container", authorization=KEY) == ResourceName("acct", "cont")
+    assert located(accounts, "/cont/b", authorization="SharedKeyLite other:x") == ResourceName("other", "cont", "b")
 
 
 def test_a_sas_without_an_account_means_the_only_one(tmp_path: Path) -> None:
-    assert located(make_accounts(tmp_path, "sole"), "/cont/b", b"sv=2021-01-01&sig=x") == ("sole", "cont", "b")
+    assert located(make_accounts(tmp_path, "sole"), "/cont/b", b"sv=2021-01-01&sig=x") == ResourceName(
+        "sole", "cont", "b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,13 +232,27 @@ def test_a_page_size_that_is_none_fails(accounts: Accounts, text: bytes, code: s
     assert failure.value.code == code
 
 
-def test_a_marker_leads_to_the_name_it_was_made_of(accounts: Accounts) -> None:
-    name = "dir/å \U0001f600\0"
-    query = f"marker={paging.marker_for(name)}".encode()
-    assert paging.first_name(read(make_request(path="/acct"), query, accounts)) == name
-    assert paging.marker_for(None) == ""
-    with pytest.raises(ServiceError, match="InvalidQueryParameterValue"):
-        paging.first_name(read(make_request(path="/acct"), b"marker=%21", accounts))
+def test_a_marker_leads_to_where_it_was_made(accounts: Accounts) -> None:
+    name = "dir/å \U0001f600"
+    for generation in (0, CURRENT):
+        query = f"marker={paging.marker_for(name, generation)}".encode()
+        assert paging.position(read(make_request(path="/acct"), query, accounts)) == (name, generation)
+    assert paging.position(read(make_request(path="/acct"), b"", accounts)) == ("", 0)
+    for text in (b"%21", b"YQBi"):
+        with pytest.raises(ServiceError, match="InvalidQueryParameterValue"):
+            paging.position(read(make_request(path="/acct"), b"marker=" + text, accounts))
+
+
+def test_a_snapshot_or_version_is_named_by_its_moment(accounts: Accounts) -> None:
+    moment = "2026-01-02T03:04:05.6789010Z"
+    for name in ("snapshot", "versionid"):
+        resource = located(accounts, "/acct/cont/b", f"{name}={moment}".encode())
+        assert to_snapshot(resource.snapshot or resource.version) == moment
+        assert bool(resource.snapshot) == (name == "snapshot")
+        assert located(accounts, "/acct/cont/b", f"{name}={moment[:-2]}1Z".encode()) != resource
+        for text in ("2026-01-02", "2026-13-02T03:04:05.6789010Z", "x"):
+            with pytest.raises(ServiceError, match="InvalidQueryParameterValue"):
+                located(accounts, "/acct/cont/b", f"{name}={text}".encode())
 
 
 def test_include_takes_known_words_and_blanks(accounts: Accounts) -> None:

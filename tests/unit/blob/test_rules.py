@@ -24,7 +24,7 @@ from millpond.blob.service import blobs, blocks, containers, copying
 from millpond.blob.service.blobs import BlobDraft, RangeError, Span
 from millpond.blob.service.conditions import NO_DEMANDS, Demands
 from millpond.blob.service.listing import BlobListing, BlobPrefix, list_blobs
-from millpond.blob.store import Store
+from millpond.blob.store import Shown, Store
 from millpond.common.clock import SystemClock, to_etag
 from millpond.common.conditions import Conditions
 from millpond.common.errors import ServiceError
@@ -128,7 +128,9 @@ async def test_containers_are_listed_by_name_in_pages(store: Store) -> None:
     for name in ("aaa", "abc", "abd", "zzz"):
         await store.write(containers.create_container, ResourceName("acct", name), {}, "")
     first = store.read(containers.list_containers, "acct", prefix="a", first="", count=2)
-    assert ([container.name for container in first.containers], first.following) == (["aaa", "abc"], "abd")
+    assert [container.name for container in first.containers] == ["aaa", "abc"]
+    assert first.following
+    assert first.following.name == "abd"
     last = store.read(containers.list_containers, "acct", prefix="a", first="abd", count=2)
     assert ([container.name for container in last.containers], last.following) == (["abd"], None)
 
@@ -292,7 +294,8 @@ async def copy(store: Store, source: str, target: str, demands: Demands = NO_DEM
 async def test_a_copy_shares_the_files_until_nobody_needs_them(store: Store) -> None:
     await put(store, "b", file("f1", 100_000), DRAFT._replace(metadata={"k": "v"}))
     copied = await copy(store, "b", "copy")
-    assert (copied.size, copied.metadata, copied.copy) == (100_000, {"k": "v"}, CopyState("id", "http://host/b", 5))
+    state = CopyState("id", "http://host/b", 5, copied=100_000, total=100_000)
+    assert (copied.size, copied.metadata, copied.copy) == (100_000, {"k": "v"}, state)
     await store.write(blobs.delete_blob, BLOB, NO_DEMANDS)
     assert garbage(store) == set()
     assert bytes_of(store, name=CONTAINER._replace(blob="copy")) == ["f1"]
@@ -331,6 +334,9 @@ LISTINGS = st.builds(
     prefix=st.text("ab/é", max_size=2),
     delimiter=st.sampled_from(["", "/", "b", "a/"]),
     first=st.just(""),
+    first_generation=st.just(0),
+    end=st.sampled_from(["", "b", "é/"]),
+    shown=st.builds(Shown, *[st.booleans()] * 4),  # there is nothing more to show
     length=st.integers(1, 5),
     uncommitted=st.booleans(),
 )
@@ -340,7 +346,7 @@ def all_items(names: set[str], listing: BlobListing) -> list[str]:
     """The names and prefixes that a list has on all its pages, worked out one by one."""
     found: list[str] = []
     for name in sorted(names):
-        if name.startswith(listing.prefix):
+        if name.startswith(listing.prefix) and (not listing.end or name < listing.end):
             cut = name.find(listing.delimiter, len(listing.prefix)) if listing.delimiter else -1
             item = name[: cut + len(listing.delimiter)] if cut >= 0 else name
             if item not in found:
@@ -360,9 +366,10 @@ async def test_the_pages_of_a_list_are_all_names_once_in_order(
         *(store.write(blocks.put_block, container._replace(blob=name), "QQ==", file("f1", 1)) for name in uncommitted),
     )
     found: list[str] = []
-    following: str | None = ""
+    following: Blob | BlobPrefix | None = BlobPrefix("")
     while following is not None:
-        page = store.read(list_blobs, container, listing._replace(first=following))
+        begun = listing._replace(first=following.name, first_generation=following.generation)
+        page = store.read(list_blobs, container, begun)
         assert len(page.items) == listing.length or page.following is None
         found += [item.name for item in page.items]
         following = page.following

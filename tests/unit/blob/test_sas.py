@@ -20,7 +20,7 @@ FIELDS = {
     "sip": "127.0.0.1",
     "spr": "https,http",
     "si": "policy",
-    "sr": "b",
+    "sr": "bs",
     "snapshot": "snap",
     "ses": "scope",
     "rscc": "cc",
@@ -44,11 +44,11 @@ def read(**fields: str) -> Sas:
         ("2015-02-21", ["2015-02-21"]),
         ("2015-04-05", ["127.0.0.1", "https,http", "2015-04-05"]),
         ("2018-03-28", ["127.0.0.1", "https,http", "2018-03-28"]),
-        ("2018-11-09", ["127.0.0.1", "https,http", "2018-11-09", "b", "snap"]),
-        ("2020-10-02", ["127.0.0.1", "https,http", "2020-10-02", "b", "snap"]),
-        ("2020-12-06", ["127.0.0.1", "https,http", "2020-12-06", "b", "snap", "scope"]),
-        ("2026-10-06", ["127.0.0.1", "https,http", "2026-10-06", "b", "snap", "scope"]),
-        ("2099-01-01", ["127.0.0.1", "https,http", "2099-01-01", "b", "snap", "scope"]),
+        ("2018-11-09", ["127.0.0.1", "https,http", "2018-11-09", "bs", "snap"]),
+        ("2020-10-02", ["127.0.0.1", "https,http", "2020-10-02", "bs", "snap"]),
+        ("2020-12-06", ["127.0.0.1", "https,http", "2020-12-06", "bs", "snap", "scope"]),
+        ("2026-10-06", ["127.0.0.1", "https,http", "2026-10-06", "bs", "snap", "scope"]),
+        ("2099-01-01", ["127.0.0.1", "https,http", "2099-01-01", "bs", "snap", "scope"]),
     ],
 )
 def test_a_service_sas_signs_what_its_version_says(version: str, middle: list[str]) -> None:
@@ -152,3 +152,9 @@ def test_overrides_are_header_values_only() -> None:
     }
     with pytest.raises(ServiceError, match="InvalidQueryParameterValue"):
         sas.overrides(read(rscd="inline\r\nx-evil: 1"))
+
+
+@pytest.mark.parametrize(("resource", "signed"), [("b", ""), ("c", ""), ("bs", "snap"), ("bv", "version")])
+def test_only_the_sas_of_a_snapshot_or_version_signs_which_one_it_is(resource: str, signed: str) -> None:
+    fields = {"sv": "2020-12-06", "sr": resource, "snapshot": "snap", "versionid": "version"}
+    assert sas.string_to_sign(read(**fields), BLOB).split("\n")[9] == signed

@@ -36,7 +36,7 @@ def request_of(query: dict[str, str]) -> Request:
 
 
 def blobs_of(page: BlobPage, *include: str, **query: str) -> ElementTree.Element:
-    return ElementTree.fromstring(xml.blob_page(page, request_of(query), frozenset(include)))
+    return ElementTree.fromstring(xml.blob_page(page, request_of(query), frozenset(include), MOMENT))
 
 
 def test_a_blob_is_listed_with_its_properties() -> None:
@@ -61,7 +61,7 @@ def test_a_blob_is_listed_with_its_properties() -> None:
         "AccessTierInferred": "true",
         "LeaseStatus": "unlocked",
         "LeaseState": "available",
-        "ServerEncrypted": "false",
+        "ServerEncrypted": "true",
     }
     assert tree.findtext("Blobs/Blob/Name") == "a&b"
     assert tree.findtext("Blobs/Blob/Metadata/Key") == "<v>"
@@ -94,7 +94,9 @@ def test_a_name_that_xml_cannot_write_is_percent_encoded_and_says_so() -> None:
 
 def test_a_container_is_listed_with_its_properties() -> None:
     container = Container(1, "acct", "cont", MOMENT, MOMENT, "blob", {"k": "v"}, ())
-    document = xml.container_page(ContainerPage([container], "next"), request_of({"prefix": "c"}), metadata=True)
+    document = xml.container_page(
+        ContainerPage([container], container), request_of({"prefix": "c"}), MOMENT, metadata=True
+    )
     tree = ElementTree.fromstring(document)
     assert tree.findtext("Containers/Container/Name") == "cont"
     assert tree.findtext("Containers/Container/Properties/Etag") == '"0x8DEBCF76D024B40"'

@@ -20,6 +20,9 @@ from tests.wire.blob.raw import RawClient
 
 from millpond.common.config import AccountKeys, Accounts, new_key
 
+ACQUIRE = {"x-ms-lease-action": "acquire", "x-ms-lease-duration": "-1"}
+LEASE = "1d3a1e5c-25a0-4d4e-b2d0-3f4f2a9b6c11"
+MOMENT = "2026-01-01T00:00:00.0000000Z"
 BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}
 GONE = "the-container-is-not-there"
 
@@ -169,8 +172,24 @@ def test_a_public_container_shows_what_it_says(raw: RawClient) -> None:
         (("GET", "/b?snapshot=2026-01-01T00:00:00.0000000Z", {}), (404, "BlobNotFound")),
         (("GET", "/b?comp=nothing", {}), (400, "InvalidQueryParameterValue")),
         (("GET", "/b?comp=lease", {}), (405, "UnsupportedHttpVerb")),
-        (("PUT", "/b?comp=lease", {"x-ms-lease-action": "acquire"}), (501, "NotImplemented")),
-        (("PUT", "/b?comp=snapshot", {}), (501, "NotImplemented")),
+        (("PUT", "/b?comp=lease", {"x-ms-lease-action": "acquire"}), (400, "MissingRequiredHeader")),
+        (("PUT", "/b?comp=lease", {"x-ms-lease-action": "keep"}), (400, "InvalidHeaderValue")),
+        (("PUT", "/b?comp=lease", {"x-ms-lease-action": "renew"}), (400, "MissingRequiredHeader")),
+        (("PUT", "/b?comp=lease", {**ACQUIRE, "x-ms-lease-duration": "14"}), (400, "InvalidHeaderValue")),
+        (("PUT", "/b?comp=lease", {**ACQUIRE, "x-ms-proposed-lease-id": "x"}), (400, "InvalidHeaderValue")),
+        (("PUT", f"/b?comp=snapshot&snapshot={MOMENT}", {}), (400, "InvalidQueryParameterValue")),
+        (("PUT", f"/b?comp=metadata&versionid={MOMENT}", {}), (400, "InvalidQueryParameterValue")),
+        (("GET", f"/b?snapshot={MOMENT}", {}), (404, "BlobNotFound")),
+        (("GET", f"/b?versionid={MOMENT}", {}), (404, "BlobNotFound")),
+        (("GET", "/b?snapshot=2026", {}), (400, "InvalidQueryParameterValue")),
+        (("DELETE", f"/b?deletetype=permanent&snapshot={MOMENT}", {}), (409, "PermanentDeleteNotAllowed")),
+        (("DELETE", "/b?deletetype=soft", {}), (400, "InvalidQueryParameterValue")),
+        (("DELETE", f"/b?snapshot={MOMENT}", {"x-ms-delete-snapshots": "only"}), (400, "InvalidHeaderValue")),
+        (("PUT", "/b?comp=tier", {}), (400, "MissingRequiredHeader")),
+        (("PUT", "/b?comp=tier", {"x-ms-access-tier": "Tepid"}), (400, "InvalidHeaderValue")),
+        (("PUT", "/c?comp=undelete", {}), (404, "BlobNotFound")),
+        (("PUT", "/b?comp=copy&copyid=x", {"x-ms-copy-action": "abort"}), (409, "NoPendingCopyOperation")),
+        (("PUT", "/b?comp=copy&copyid=x", {}), (400, "InvalidHeaderValue")),
         (("PATCH", "/b", {}), (405, "UnsupportedHttpVerb")),
         (("PUT", "/b", {}), (400, "MissingRequiredHeader")),
         (("PUT", "/b", {"x-ms-blob-type": "Blob"}), (400, "InvalidHeaderValue")),
@@ -183,7 +202,7 @@ def test_a_public_container_shows_what_it_says(raw: RawClient) -> None:
         (("PUT", "/b", {**BLOCK_BLOB, "if-match": '"0x1"'}), (412, "ConditionNotMet")),
         (("PUT", "/b", {**BLOCK_BLOB, "if-none-match": "*"}), (409, "BlobAlreadyExists")),
         (("PUT", "/b", {**BLOCK_BLOB, "if-modified-since": "noon"}), (400, "InvalidHeaderValue")),
-        (("PUT", "/b", {**BLOCK_BLOB, "x-ms-lease-id": "x"}), (412, "LeaseNotPresentWithBlobOperation")),
+        (("PUT", "/b", {**BLOCK_BLOB, "x-ms-lease-id": LEASE}), (412, "LeaseNotPresentWithBlobOperation")),
         (("GET", "/b", {"x-ms-range": "bytes=5-"}), (416, "InvalidRange")),
         (("GET", "/empty", {"x-ms-range": "bytes=0-5"}), (416, "InvalidRange")),
         (("GET", "/b", {"x-ms-range": "lines=1-2"}), (400, "InvalidHeaderValue")),
@@ -196,16 +215,17 @@ def test_a_public_container_shows_what_it_says(raw: RawClient) -> None:
         (("DELETE", "/b", {"x-ms-delete-snapshots": "some"}), (400, "InvalidHeaderValue")),
         (("DELETE", "/gone", {}), (404, "BlobNotFound")),
         (("PUT", "/c", {"x-ms-copy-source": "not a url"}), (400, "InvalidHeaderValue")),
-        (("PUT", "/c", {"x-ms-copy-source": "http://example.org/account/c/b"}), (501, "NotImplemented")),
+        (("PUT", "/c", {"x-ms-copy-source": "http://127.0.0.1:1/account/c/b"}), (404, "CannotVerifyCopySource")),
         (("PUT", "?restype=container", {}), (409, "ContainerAlreadyExists")),
         (("PUT", "?restype=container", {"x-ms-blob-public-access": "all"}), (400, "InvalidHeaderValue")),
         (("PUT", "?restype=directory", {}), (400, "InvalidQueryParameterValue")),
-        (("PUT", "?restype=container&comp=lease", {}), (501, "NotImplemented")),
+        (("PUT", "?restype=container&comp=lease", {}), (400, "MissingRequiredHeader")),
+        (("PUT", "?restype=container&comp=undelete", {}), (400, "MissingRequiredHeader")),
         (("GET", "?restype=container&comp=list&maxresults=0", {}), (400, "OutOfRangeQueryParameterValue")),
         (("GET", "?restype=container&comp=list&marker=%21", {}), (400, "InvalidQueryParameterValue")),
         (("GET", "?restype=container&comp=list&include=nonsense", {}), (400, "InvalidQueryParameterValue")),
         (("GET", "?restype=container&comp=list&prefix=%FF", {}), (400, "InvalidQueryParameterValue")),
-        (("DELETE", "?restype=container", {"x-ms-lease-id": "x"}), (412, "LeaseNotPresentWithContainerOperation")),
+        (("DELETE", "?restype=container", {"x-ms-lease-id": LEASE}), (412, "LeaseNotPresentWithContainerOperation")),
     ],
 )
 def test_a_wrong_request_gets_the_services_own_answer(

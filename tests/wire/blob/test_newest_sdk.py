@@ -24,6 +24,7 @@ from azure.storage.blob import (
     ContainerClient,
     ContentSettings,
     StandardBlobTier,
+    generate_blob_sas,
 )
 from tests.servers import Server
 
@@ -216,6 +217,19 @@ def test_names_that_xml_has_no_way_to_write(container: ContainerClient) -> None:
     assert listed == {name: str(number).encode() for number, name in enumerate(names)}
 
 
+def readable(service: BlobServiceClient, blob: BlobClient) -> str:
+    """The blob's URL with leave to read it."""
+    sas = generate_blob_sas(
+        service.account_name or "",
+        blob.container_name,
+        blob.blob_name,
+        account_key=service.credential.account_key,
+        permission="r",
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+    )
+    return f"{blob.url}?{sas}"
+
+
 def test_copies_within_the_account(service: BlobServiceClient, container: ContainerClient) -> None:
     source = container.get_blob_client("source å")
     source.upload_blob(LARGE, metadata={"a": "1"}, content_settings=ContentSettings("text/plain"))
@@ -226,17 +240,17 @@ def test_copies_within_the_account(service: BlobServiceClient, container: Contai
     assert properties.copy.id == started["copy_id"]
     assert properties.copy.source == source.url
     assert (properties.metadata, properties.content_settings.content_type) == ({"a": "1"}, "text/plain")
-    target.start_copy_from_url(source.url, metadata={"b": "2"}, requires_sync=True)
+    target.start_copy_from_url(readable(service, source), metadata={"b": "2"}, requires_sync=True)
     assert target.get_blob_properties().metadata == {"b": "2"}
     source.delete_blob()
     assert target.download_blob().readall() == LARGE
     with pytest.raises(ResourceNotFoundError):
         target.start_copy_from_url(source.url)
     other = service.create_container("copy-target").get_blob_client("x")
-    other.upload_blob_from_url(target.url)
+    other.upload_blob_from_url(readable(service, target))
     assert other.download_blob().readall() == LARGE
-    other.stage_block_from_url("1", target.url, 100, 300_000)
-    other.stage_block_from_url("2", target.url, 0, 3)
+    other.stage_block_from_url("1", readable(service, target), 100, 300_000)
+    other.stage_block_from_url("2", readable(service, target), 0, 3)
     other.commit_block_list([BlobBlock("2"), BlobBlock("1")])
     assert other.download_blob().readall() == LARGE[:3] + LARGE[100:300_100]
     service.delete_container("copy-target")

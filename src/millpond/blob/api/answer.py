@@ -10,11 +10,15 @@ from millpond.common.clock import SECOND, to_etag, to_http
 from millpond.common.errors import ServiceError
 
 from ..content import checksums
-from ..model import Blob, Container, Metadata
+from ..errors import CopySourceError
+from ..model import Blob, Container, CopyState, Lease, Metadata
+from ..moments import to_snapshot
 from ..service.blobs import RangeError, Reading
 from ..service.conditions import NotModifiedError
+from ..service.lease import INFINITE, is_locked, state_of
+from ..service.tier import DEFAULT_TIER
 from . import structured
-from .xml import DECLARATION, element
+from .xml import DECLARATION, archive_status, element
 
 Headers = list[tuple[str, str]]
 
@@ -53,6 +57,10 @@ def error_answer(failure: ServiceError | NotModifiedError, request_id: str, time
     headers = [("x-ms-error-code", failure.code), ("content-type", "application/xml")]
     if isinstance(failure, RangeError):
         headers.append(("content-range", f"bytes */{failure.size}"))
+    if isinstance(failure, CopySourceError):
+        headers.append(("x-ms-copy-source-status-code", str(failure.source_status)))
+        if failure.source_code:
+            headers.append(("x-ms-copy-source-error-code", failure.source_code))
     if failure.status == 401:
         headers.append(("www-authenticate", "SharedKey"))
     return Answer(failure.status, headers, document.encode())
@@ -76,14 +84,24 @@ def metadata_headers(metadata: Metadata) -> Headers:
     return [(f"x-ms-meta-{name}", value) for name, value in metadata.items()]
 
 
-def container_headers(container: Container) -> Headers:
+def lease_headers(lease: Lease, now: int) -> Headers:
+    if not lease.id:
+        return [("x-ms-lease-status", "unlocked"), ("x-ms-lease-state", "available")]
+    state = state_of(lease, now)
+    headers = [("x-ms-lease-status", "locked" if is_locked(lease, now) else "unlocked"), ("x-ms-lease-state", state)]
+    if state == "leased":
+        headers.append(("x-ms-lease-duration", "infinite" if lease.duration == INFINITE else "fixed"))
+    return headers
+
+
+def container_headers(container: Container, now: int) -> Headers:
     headers = modified(container.last_modified)
     headers += metadata_headers(container.metadata)
+    headers += lease_headers(container.lease, now)
     headers += [
-        ("x-ms-lease-status", "unlocked"),
-        ("x-ms-lease-state", "available"),
         ("x-ms-has-immutability-policy", "false"),
         ("x-ms-has-legal-hold", "false"),
+        ("x-ms-immutable-storage-with-versioning-enabled", "false"),
     ]
     return headers + public_access_headers(container)
 
@@ -92,7 +110,7 @@ def public_access_headers(container: Container) -> Headers:
     return [("x-ms-blob-public-access", container.public_access)] if container.public_access else []
 
 
-def blob_headers(blob: Blob, *, whole: bool) -> Headers:
+def blob_headers(blob: Blob, now: int, *, whole: bool) -> Headers:
     """Everything that is told about a blob; its MD5 by another name where the answer is not ``whole``."""
     properties = blob.properties
     headers = modified(blob.last_modified)
@@ -100,14 +118,12 @@ def blob_headers(blob: Blob, *, whole: bool) -> Headers:
         ("x-ms-creation-time", http_date(blob.created_at)),
         ("content-type", properties.content_type),
         ("accept-ranges", "bytes"),
-        ("x-ms-blob-type", "BlockBlob"),
-        ("x-ms-lease-status", "unlocked"),
-        ("x-ms-lease-state", "available"),
-        ("x-ms-server-encrypted", "false"),
-        ("x-ms-access-tier", blob.access_tier or "Hot"),
+        ("x-ms-blob-type", blob.type),
+        ("x-ms-server-encrypted", "true"),
     ]
-    if not blob.access_tier:
-        headers.append(("x-ms-access-tier-inferred", "true"))
+    headers += lease_headers(blob.lease, now)
+    if blob.type == "BlockBlob":
+        headers += _tier_headers(blob)
     for name, value in (
         ("content-encoding", properties.content_encoding),
         ("content-language", properties.content_language),
@@ -120,11 +136,44 @@ def blob_headers(blob: Blob, *, whole: bool) -> Headers:
         name = "content-md5" if whole else "x-ms-blob-content-md5"
         headers.append((name, checksums.encode(properties.content_md5)))
     if blob.copy:
-        headers += [
-            ("x-ms-copy-id", blob.copy.id),
-            ("x-ms-copy-source", blob.copy.source),
-            ("x-ms-copy-status", "success"),
-            ("x-ms-copy-progress", f"{blob.size}/{blob.size}"),
-            ("x-ms-copy-completion-time", http_date(blob.copy.completed_at)),
-        ]
+        headers += _copy_headers(blob.copy)
+    if blob.version:
+        headers += version_headers(blob)
+        if blob.is_current:
+            headers.append(("x-ms-is-current-version", "true"))
+    if blob.accessed_at:
+        headers.append(("x-ms-last-access-time", http_date(blob.accessed_at)))
     return headers + metadata_headers(blob.metadata)
+
+
+def version_headers(blob: Blob) -> Headers:
+    return [("x-ms-version-id", to_snapshot(blob.version))] if blob.version else []
+
+
+def _tier_headers(blob: Blob) -> Headers:
+    tiering = blob.tiering
+    headers = [("x-ms-access-tier", blob.access_tier or DEFAULT_TIER)]
+    if not blob.access_tier:
+        headers.append(("x-ms-access-tier-inferred", "true"))
+    elif blob.access_tier == "Smart":
+        headers.append(("x-ms-smart-access-tier", DEFAULT_TIER))
+    if tiering.changed_at:
+        headers.append(("x-ms-access-tier-change-time", http_date(tiering.changed_at)))
+    if tiering.target:
+        headers.append(("x-ms-archive-status", archive_status(blob)))
+        headers.append(("x-ms-rehydrate-priority", tiering.priority))
+    return headers
+
+
+def _copy_headers(copy: CopyState) -> Headers:
+    headers = [
+        ("x-ms-copy-id", copy.id),
+        ("x-ms-copy-source", copy.source),
+        ("x-ms-copy-status", copy.status),
+        ("x-ms-copy-progress", f"{copy.copied}/{copy.total}"),
+    ]
+    if copy.completed_at:
+        headers.append(("x-ms-copy-completion-time", http_date(copy.completed_at)))
+    if copy.description:
+        headers.append(("x-ms-copy-status-description", copy.description))
+    return headers

@@ -14,10 +14,13 @@ from millpond.common.errors import ServiceError
 from ..auth import authorize
 from ..collector import Collector
 from ..content import ContentStore
+from ..copier import Copier
 from ..errors import error
+from ..remote import Remote
 from ..request import Request
 from ..service.conditions import NotModifiedError
-from ..store import Store
+from ..store import Store, Transaction
+from . import headers
 from .answer import Answer, error_answer
 from .call import Call, DisconnectError, Receive, Service
 from .download import Send, files, send_reading, send_structured
@@ -66,12 +69,17 @@ class BlobApp:
     def _open(self) -> None:
         content = ContentStore(self._data, self._clock)
         store = Store(self._data / "blob.db", self._clock)
-        self._service = Service(store, content, self._clock, self._accounts)
+        remote = Remote()
+        copier = Copier(store, content, self._clock, remote)
+        self._service = Service(store, content, self._clock, self._accounts, remote, copier)
         self._collector = Collector(store, content, self._clock)
         self._collector.recover()
         self._collector.start()
+        copier.start()
 
     async def _close(self) -> None:
+        await self._service.copier.stop()
+        self._service.remote.close()
         await self._collector.stop()
         await self._service.store.close()
         self._service.content.close()
@@ -105,10 +113,13 @@ class BlobApp:
 
     async def _carry_out(self, request: Request, query_string: bytes, receive: Receive) -> Answer:
         request.read(query_string, self._accounts)
+        if not request.names_version:
+            properties = self._service.store.read(Transaction.get_service_properties, request.resource.account)
+            request.version = properties.default_version or request.version
         operation = find_operation(request)
+        if request.method == "PUT":
+            headers.metadata(request)  # a name that is wrong cannot be signed in a way that both sides agree on
         access = authorize(request, operation.need, self._accounts, self._service.store, self._clock.now())
-        if request.resource.blob and (request.parameter("snapshot") or request.parameter("versionid")):
-            raise error("BlobNotFound")  # no blob has any
         return await operation.handler(Call(self._service, request, access, receive))
 
 

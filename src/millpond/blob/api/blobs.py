@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from millpond.common.clock import DAY
+
 from ..content import checksums
-from ..errors import error, invalid_header
+from ..errors import error, invalid_header, invalid_query
 from ..model import Blob, Content, ContentProperties
+from ..moments import to_snapshot
 from ..service import blobs
 from ..service.blobs import BlobDraft
 from . import headers, structured
-from .answer import Answer, Headers, blob_headers, metadata_headers, modified
+from .answer import Answer, Headers, blob_headers, metadata_headers, modified, version_headers
 from .call import Call, Checksums, stored, uploaded
 from .download import files, read_pieces
-from .limits import MAX_CHECKED_RANGE, body_limits
+from .limits import CRC64_SINCE, MAX_CHECKED_RANGE, body_limits
 
 #: A blob up to this size is kept in its row. (Blocks never are: a blob may have 50,000 of them.)
 INLINE_SIZE = 32 << 10
+#: Reads within so long after another one are not noted.
+_ACCESS_PERIOD = DAY
 
 
 def draft(call: Call, properties: ContentProperties) -> BlobDraft:
@@ -27,6 +32,7 @@ def draft(call: Call, properties: ContentProperties) -> BlobDraft:
         access_tier=headers.access_tier(call.request),
         demands=headers.demands(call.request),
         may_overwrite=call.access.may_overwrite,
+        features=call.features,
     )
 
 
@@ -35,7 +41,10 @@ async def put_blob(call: Call) -> Answer:
     wanted = draft(call, headers.content_properties(call.request))
     if size > INLINE_SIZE:
         call.store.read(blobs.find_place, call.name, wanted)  # fail before all the bytes are here
-    async with stored(call, pieces, Checksums.of(call.request), inline_size=INLINE_SIZE, md5=True) as content:
+    gives_crc64 = call.request.version >= CRC64_SINCE
+    async with stored(
+        call, pieces, Checksums.of(call.request), inline_size=INLINE_SIZE, md5=True, crc64=gives_crc64
+    ) as content:
         sent = wanted.properties.content_md5
         if sent and sent != content.md5:
             raise error("Md5Mismatch")
@@ -45,7 +54,7 @@ async def put_blob(call: Call) -> Answer:
 
 
 def written(blob: Blob) -> Headers:
-    return [*modified(blob.last_modified), ("x-ms-request-server-encrypted", "false")]
+    return [*modified(blob.last_modified), ("x-ms-request-server-encrypted", "true"), *version_headers(blob)]
 
 
 def checksum_headers(content: Content) -> Headers:
@@ -71,7 +80,10 @@ async def get_blob(call: Call) -> Answer:
         raise error("MissingRequiredHeader", HeaderName="x-ms-range")
     reading = call.store.read(blobs.read_blob, call.name, headers.demands(request), span)
     blob, begin, end, _ = reading
-    about = _overridden(blob_headers(blob, whole=span is None), call.access.overrides)
+    now = call.service.clock.now()
+    if call.features.last_access_tracking and blob.accessed_at < now - _ACCESS_PERIOD:
+        await call.store.write(blobs.note_access, blob)
+    about = _overridden(blob_headers(blob, now, whole=span is None), call.access.overrides)
     if span:
         about.append(("content-range", f"bytes {begin}-{end - 1}/{blob.size}"))
     status = 206 if span else 200
@@ -95,33 +107,62 @@ def _overridden(about: Headers, overrides: Mapping[str, str]) -> Headers:
 
 async def get_blob_properties(call: Call) -> Answer:
     blob = call.store.read(blobs.get_blob_properties, call.name, headers.demands(call.request))
-    about = _overridden(blob_headers(blob, whole=True), call.access.overrides)
+    about = _overridden(blob_headers(blob, call.service.clock.now(), whole=True), call.access.overrides)
     return Answer(200, about, size=blob.size)
 
 
 async def get_blob_metadata(call: Call) -> Answer:
     blob = call.store.read(blobs.get_blob_properties, call.name, headers.demands(call.request))
-    return Answer(200, modified(blob.last_modified) + metadata_headers(blob.metadata))
+    return Answer(200, modified(blob.last_modified) + version_headers(blob) + metadata_headers(blob.metadata))
 
 
 async def set_blob_properties(call: Call) -> Answer:
-    properties = headers.content_properties(call.request, only_own=True)
+    properties = headers.content_properties(call.request, only_own=True, md5_of_any_size=True)
     blob = await call.store.write(blobs.set_blob_properties, call.name, properties, headers.demands(call.request))
     return Answer(200, modified(blob.last_modified))
 
 
 async def set_blob_metadata(call: Call) -> Answer:
-    metadata = headers.metadata(call.request)
-    blob = await call.store.write(blobs.set_blob_metadata, call.name, metadata, headers.demands(call.request))
+    metadata, demands = headers.metadata(call.request), headers.demands(call.request)
+    blob = await call.store.write(blobs.set_blob_metadata, call.name, metadata, demands, call.features)
     return Answer(200, written(blob))
 
 
 async def delete_blob(call: Call) -> Answer:
-    snapshots = call.request.header("x-ms-delete-snapshots")
-    if snapshots not in ("", "include", "only"):
+    request, demands = call.request, headers.demands(call.request)
+    match request.header("x-ms-delete-snapshots").lower():
+        case "" | "include" | "only" as snapshots:
+            pass
+        case other:
+            raise invalid_header("x-ms-delete-snapshots", other)
+    if snapshots and (call.name.snapshot or call.name.version):
         raise invalid_header("x-ms-delete-snapshots", snapshots)
-    if snapshots == "only":  # there are none
-        call.store.read(blobs.get_blob_properties, call.name, headers.demands(call.request))
-        return Answer(202)
-    await call.store.write(blobs.delete_blob, call.name, headers.demands(call.request))
-    return Answer(202, [("x-ms-delete-type-permanent", "true")])
+    match request.parameter("deletetype").lower():
+        case "":
+            is_permanent = await call.store.write(
+                blobs.delete_blob,
+                call.name,
+                demands,
+                snapshots,
+                call.features,
+            )
+        case "permanent":
+            is_permanent = True
+            await call.store.write(blobs.delete_permanently, call.name, demands)
+        case other:
+            raise invalid_query("deletetype", other)
+    return Answer(202, [("x-ms-delete-type-permanent", str(is_permanent).lower())])
+
+
+async def undelete_blob(call: Call) -> Answer:
+    await call.store.write(blobs.undelete_blob, call.name)
+    return Answer(200)
+
+
+async def snapshot_blob(call: Call) -> Answer:
+    request = call.request
+    # Long: the blob may have thousands of segments.
+    snapshot = await call.store.write_long(
+        blobs.snapshot_blob, call.name, headers.metadata(request), headers.demands(request), call.features
+    )
+    return Answer(201, [("x-ms-snapshot", to_snapshot(snapshot.snapshot)), *written(snapshot)])

@@ -35,15 +35,14 @@ async def put_block(call: Call) -> Answer:
         raise invalid_header("content-length", "0")
     block, demands = block_id(call), headers.demands(request)
     call.store.read(blocks.check_put_block, call.name, block, demands)  # fail before all the bytes are here
-    gives_crc64 = request.version >= CRC64_SINCE and "content-md5" not in request.headers
-    expected = Checksums.of(request)
-    async with stored(call, pieces, expected, md5=not gives_crc64, crc64=gives_crc64) as content:
+    gives_crc64 = request.version >= CRC64_SINCE
+    async with stored(call, pieces, Checksums.of(request), md5=not gives_crc64, crc64=gives_crc64) as content:
         await call.store.write(blocks.put_block, call.name, block, content, demands)
     return block_answer(call, content)
 
 
 def block_answer(call: Call, content: Content) -> Answer:
-    encrypted = ("x-ms-request-server-encrypted", "false")
+    encrypted = ("x-ms-request-server-encrypted", "true")
     return Answer(201, [*checksum_headers(content), encrypted, *structured_headers(call)])
 
 

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from millpond.common.clock import Clock
-from millpond.common.config import Accounts
+from millpond.common.config import Accounts, BlobFeatures
 from millpond.common.errors import ServiceError
 
 from ..auth import Access
 from ..content import ContentStore, Upload, checksums
+from ..copier import Copier
 from ..errors import error, invalid_header
 from ..model import Content, ResourceName
+from ..remote import Remote
 from ..request import Request
 from ..store import Store
 from . import headers, structured
@@ -31,6 +33,8 @@ class Service(NamedTuple):
     content: ContentStore
     clock: Clock
     accounts: Accounts
+    remote: Remote
+    copier: Copier
 
 
 class Call(NamedTuple):
@@ -46,6 +50,11 @@ class Call(NamedTuple):
     @property
     def store(self) -> Store:
         return self.service.store
+
+    @property
+    def features(self) -> BlobFeatures:
+        """What the account that is named asks for."""
+        return self.service.accounts.blob_features(self.name.account)
 
 
 class DisconnectError(Exception):

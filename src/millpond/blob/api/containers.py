@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ..errors import error, invalid_query
 from ..service import containers
 from ..service.listing import BlobListing
 from ..service.listing import list_blobs as list_blobs_of
-from ..store import Transaction
+from ..store import Shown, Transaction
 from . import headers, paging, xml
 from .answer import (
     Answer,
@@ -49,14 +50,22 @@ async def get_account_information(call: Call) -> Answer:
 async def list_containers(call: Call) -> Answer:
     request = call.request
     include = paging.included(request, _CONTAINER_INCLUDES)
+    with_system = "system" in include
+    if with_system:
+        await call.store.write(containers.ensure_system_containers, call.name.account)
+    first = paging.position(request)
     page = await call.store.read_long(
         containers.list_containers,
         call.name.account,
         prefix=request.parameter("prefix"),
-        first=paging.first_name(request),
+        first=first.name,
+        first_deleted_at=first.generation,
         count=paging.page_size(request),
+        with_deleted="deleted" in include,
+        with_system=with_system,
     )
-    return xml_answer(xml.container_page(page, request, metadata="metadata" in include))
+    now = call.service.clock.now()
+    return xml_answer(xml.container_page(page, request, now, metadata="metadata" in include))
 
 
 async def create_container(call: Call) -> Answer:
@@ -71,7 +80,7 @@ async def create_container(call: Call) -> Answer:
 
 async def get_container_properties(call: Call) -> Answer:
     container = call.store.read(containers.get_container, call.name, headers.demands(call.request))
-    return Answer(200, container_headers(container))
+    return Answer(200, container_headers(container, call.service.clock.now()))
 
 
 async def get_container_metadata(call: Call) -> Answer:
@@ -110,22 +119,46 @@ async def set_container_acl(call: Call) -> Answer:
 
 
 async def delete_container(call: Call) -> Answer:
-    await call.store.write(containers.delete_container, call.name, headers.demands(call.request))
+    await call.store.write(containers.delete_container, call.name, headers.demands(call.request), call.features)
     return Answer(202)
+
+
+async def restore_container(call: Call) -> Answer:
+    found = []
+    for header in ("x-ms-deleted-container-name", "x-ms-deleted-container-version"):
+        if header not in call.request.headers:
+            raise error("MissingRequiredHeader", HeaderName=header)
+        found.append(call.request.headers[header])
+    await call.store.write(containers.restore_container, call.name, *found)
+    return Answer(201)
 
 
 async def list_blobs(call: Call) -> Answer:
     request = call.request
     include = paging.included(request, _BLOB_INCLUDES)
+    first = paging.position(request)
     listing = BlobListing(
         prefix=request.parameter("prefix"),
         delimiter=request.parameter("delimiter"),
-        first=max(paging.first_name(request), request.parameter("startfrom")),
+        first=first.name,
+        first_generation=first.generation,
+        end=request.parameter("endbefore"),
         length=paging.page_size(request),
         uncommitted="uncommittedblobs" in include,
+        shown=Shown(
+            snapshots="snapshots" in include,
+            versions="versions" in include,
+            deleted="deleted" in include,
+            last_versions="deletedwithversions" in include,
+        ),
     )
+    if request.parameter("startfrom") > listing.first:
+        listing = listing._replace(first=request.parameter("startfrom"), first_generation=0)
+    if listing.delimiter and listing.shown.snapshots:
+        raise invalid_query("include", "snapshots", "Snapshots are not listed together with a delimiter.")
 
     def make_document(transaction: Transaction) -> str:
-        return xml.blob_page(list_blobs_of(transaction, call.name, listing), request, include)
+        page = list_blobs_of(transaction, call.name, listing)
+        return xml.blob_page(page, request, include, transaction.now)
 
     return xml_answer(await call.store.read_long(make_document))

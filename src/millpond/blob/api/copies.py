@@ -1,42 +1,109 @@
-"""The operations that take their bytes from another blob of this service."""
+"""The operations that take their bytes from another blob, or from anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from urllib.parse import urlsplit
-
-from millpond.common.errors import ServiceError
-
-from ..auth import READ_BLOB, authorize
 from ..errors import error, invalid_header
-from ..model import Blob, ContentProperties, CopyState, ResourceName
-from ..request import Request
-from ..service import blocks, copying
+from ..model import Blob, ContentProperties, CopyState, PendingCopy, ResourceName
+from ..service import blobs, blocks, copying
 from ..service.blobs import BlobDraft
-from ..service.conditions import Demands
-from . import headers
-from .answer import Answer, modified
-from .blobs import draft, written
+from ..service.tier import ARCHIVE, rehydration
+from . import headers, sources
+from .answer import Answer, modified, version_headers
+from .blobs import INLINE_SIZE, checksum_headers, draft, written
 from .blocks import block_answer, block_id
 from .call import Call, Checksums, stored
-from .download import files, read_pieces
 from .limits import CRC64_SINCE, body_limits
 
-_SOURCE = "x-ms-copy-source"
-_PORTS = {"http": 80, "https": 443}
+#: Largest source of a copy that is made while its request waits.
+_MAX_SYNC_COPY = 256 << 20
 
 
 async def copy_blob(call: Call) -> Answer:
-    """Copy Blob, and Copy Blob From URL: within one service both have ended when they are answered."""
+    """Copy Blob and Copy Blob From URL.
+
+    Within this service both have ended when they are answered. From elsewhere the first goes on in the background.
+    """
+    request = call.request
+    is_sync = headers.flag(request, "x-ms-requires-sync")
     wanted = draft(call, ContentProperties())
-
-    def draft_from(source: Blob) -> BlobDraft:
-        return wanted._replace(properties=source.properties, metadata=wanted.metadata or source.metadata)
-
+    source = sources.find_source(call, by_key=not is_sync)
     clock = call.service.clock
-    copy = CopyState(clock.guid(), call.request.header(_SOURCE).partition("?")[0], clock.now())
-    blob = await _copy(call, draft_from, copy)
-    return Answer(202, [*modified(blob.last_modified), ("x-ms-copy-id", copy.id), ("x-ms-copy-status", "success")])
+    copy = CopyState(clock.guid(), shown_source(request.header(sources.HEADER)), clock.now())
+    if source:
+        return _copied(await _copy_own(call, source, wanted, copy))
+    if is_sync:
+        return await _copy_now(call, wanted, copy)
+    return await _start_copy(call, wanted, copy)
+
+
+async def _copy_own(call: Call, source: ResourceName, wanted: BlobDraft, copy: CopyState) -> Blob:
+    priority = headers.rehydrate_priority(call.request)
+
+    def draft_from(blob: Blob) -> BlobDraft:
+        taken = copying.taken_over(wanted, blob.properties, blob.metadata)._replace(type=blob.type)
+        if blob.access_tier != ARCHIVE:
+            return taken
+        if blob.tiering.target or wanted.access_tier in ("", ARCHIVE):
+            raise error("BlobArchived")
+        tiering = rehydration(wanted.access_tier, priority, call.service.clock.now())
+        return taken._replace(access_tier=ARCHIVE, tiering=tiering)
+
+    # Long: its source may have thousands of segments.
+    return await call.store.write_long(
+        copying.copy_blob,
+        source,
+        call.name,
+        source_demands=sources.source_demands(call.request),
+        draft_from=draft_from,
+        copy=copy,
+    )
+
+
+async def _copy_now(call: Call, wanted: BlobDraft, copy: CopyState) -> Answer:
+    async with sources.opened(call) as source:
+        if source.size > _MAX_SYNC_COPY:
+            raise error("RequestBodyTooLarge", MaxLimit=str(_MAX_SYNC_COPY))
+        wanted = copying.taken_over(wanted, source.properties, source.metadata)
+        expected = Checksums.of(call.request, "x-ms-source-")
+        async with stored(call, source.pieces, expected, md5=True, crc64=True) as content:
+            copy = copy._replace(copied=content.size, total=content.size)
+            blob = await call.store.write(blobs.put_blob, call.name, wanted, content, copy)
+    answer = _copied(blob)
+    return answer._replace(headers=[*answer.headers, *checksum_headers(content)])
+
+
+async def _start_copy(call: Call, wanted: BlobDraft, copy: CopyState) -> Answer:
+    """Look at the source, and leave the rest to the copier."""
+    url = call.request.header(sources.HEADER)
+    call.store.read(blobs.find_place, call.name, wanted, code="TargetConditionNotMet")
+    async with sources.opened(call) as source:
+        wanted = copying.taken_over(wanted, source.properties, source.metadata)
+        copy = copy._replace(status="pending", completed_at=0, total=source.size)
+    blob = await call.store.write(copying.start_copy, call.name, wanted, copy, url)
+    call.service.copier.begin(PendingCopy(copy.id, blob.container_id, blob.name, url))
+    return _copied(blob)
+
+
+def _copied(blob: Blob) -> Answer:
+    about = [("x-ms-copy-id", blob.copy.id), ("x-ms-copy-status", blob.copy.status)] if blob.copy else []
+    return Answer(202, [*modified(blob.last_modified), *version_headers(blob), *about])
+
+
+def shown_source(url: str) -> str:
+    """The URL of a source as everybody may see it: with the snapshot or version, and without any signature."""
+    path, _, query = url.partition("?")
+    kept = [part for part in query.split("&") if part.partition("=")[0].lower() in ("snapshot", "versionid")]
+    return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+async def abort_copy(call: Call) -> Answer:
+    request = call.request
+    if request.header("x-ms-copy-action").lower() != "abort":
+        raise invalid_header("x-ms-copy-action", request.header("x-ms-copy-action"))
+    copy_id = request.parameter("copyid")
+    await call.store.write(copying.abort_copy, call.name, copy_id, headers.demands(request))
+    call.service.copier.end(copy_id)
+    return Answer(204)
 
 
 async def put_blob_from_url(call: Call) -> Answer:
@@ -44,87 +111,28 @@ async def put_blob_from_url(call: Call) -> Answer:
     wanted = draft(call, headers.content_properties(request, only_own=True))
     takes_properties = headers.flag(request, "x-ms-copy-source-blob-properties", default=True)
     expected = Checksums.of(request, "x-ms-source-")
-
-    def draft_from(source: Blob) -> BlobDraft:
-        found = source.properties.content_md5
-        if expected.crc64 or (expected.md5 and not found):
-            raise error("NotImplemented")  # nobody has computed it, and a copy reads no bytes
-        expected.compare(found, b"")
-        if not takes_properties:
-            return wanted._replace(properties=wanted.properties._replace(content_md5=found))
-        chosen = [
-            own if own != default else from_source
-            for own, default, from_source in zip(wanted.properties, ContentProperties(), source.properties, strict=True)
-        ]
-        return wanted._replace(properties=ContentProperties._make(chosen))
-
-    blob = await _copy(call, draft_from, None)
-    return Answer(201, written(blob))
-
-
-async def _copy(call: Call, draft_from: Callable[[Blob], BlobDraft], copy: CopyState | None) -> Blob:
-    # Long: its source may have thousands of segments.
-    return await call.store.write_long(
-        copying.copy_blob,
-        _source(call),
-        call.name,
-        source_demands=_source_demands(call),
-        draft_from=draft_from,
-        copy=copy,
-    )
+    call.store.read(blobs.find_place, call.name, wanted)  # fail before all the bytes are here
+    async with sources.opened(call, code="CannotVerifyCopySource") as source:
+        if takes_properties:
+            wanted = wanted._replace(properties=copying.merged(wanted.properties, source.properties))
+        async with stored(
+            call, source.pieces, expected, inline_size=INLINE_SIZE, md5=True, crc64=request.version >= CRC64_SINCE
+        ) as content:
+            wanted = wanted._replace(properties=wanted.properties._replace(content_md5=content.md5))
+            blob = await call.store.write(blobs.put_blob, call.name, wanted, content)
+    return Answer(201, written(blob) + checksum_headers(content))
 
 
 async def put_block_from_url(call: Call) -> Answer:
-    request, content_store = call.request, call.service.content
-    source, block, demands = _source(call), block_id(call), headers.demands(request)
+    request = call.request
+    block, demands = block_id(call), headers.demands(request)
     call.store.read(blocks.check_put_block, call.name, block, demands)
-    span = headers.span(request, "x-ms-source-range")
-    reading = call.store.read(copying.read_source, source, _source_demands(call), span)
-    with content_store.pinned(files(reading)):
-        if not 0 < reading.end - reading.begin <= body_limits(request.version).block:
+    expected = Checksums.of(request, "x-ms-source-")
+    async with sources.opened(call, span=headers.span(request, "x-ms-source-range")) as source:
+        if not 0 < source.size <= body_limits(request.version).block:
             raise error("OutOfRangeInput")
-        expected = Checksums.of(request, "x-ms-source-")
-        gives_crc64 = request.version >= CRC64_SINCE and not expected.md5
-        pieces = read_pieces(content_store, reading)
-        async with stored(call, pieces, expected, md5=not gives_crc64, crc64=gives_crc64) as content:
+        gives_crc64 = request.version >= CRC64_SINCE
+        gives_md5 = not gives_crc64 or bool(expected.md5)
+        async with stored(call, source.pieces, expected, md5=gives_md5, crc64=gives_crc64) as content:
             await call.store.write(blocks.put_block, call.name, block, content, demands)
     return block_answer(call, content)
-
-
-def _source_demands(call: Call) -> Demands:
-    return Demands(headers.conditions(call.request, "x-ms-source-"), call.request.header("x-ms-source-lease-id"))
-
-
-def _source(call: Call) -> ResourceName:
-    """The blob that ``x-ms-copy-source`` names, which the requester may read.
-
-    Raises ``CannotVerifyCopySource`` where it may not, and ``NotImplemented`` for a URL of another service.
-    """
-    url = call.request.header(_SOURCE)
-    own = urlsplit(f"{call.request.scheme}://{call.request.header('host')}")
-    try:
-        parts = urlsplit(url)
-        is_here = (parts.port or _PORTS[parts.scheme]) == (own.port or _PORTS[own.scheme])
-    except (ValueError, KeyError):
-        raise invalid_header(_SOURCE, url) from None
-    source = Request(
-        {
-            "method": "GET",
-            "scheme": parts.scheme,
-            "client": (call.request.client_address, 0),
-            "raw_path": parts.path.encode("latin-1"),
-            "headers": [(b"host", parts.netloc.encode("latin-1"))],
-        }
-    )
-    try:
-        source.read(parts.query.encode("latin-1"), call.service.accounts)
-    except ServiceError:
-        is_here = False
-    if not is_here:
-        raise error("NotImplemented", Reason="The source of a copy is a blob of this service.")
-    if call.access.by != "key" or source.resource.account != call.name.account:
-        try:
-            authorize(source, READ_BLOB, call.service.accounts, call.store, call.service.clock.now())
-        except ServiceError as failure:
-            raise ServiceError(failure.status, "CannotVerifyCopySource", failure.message) from None
-    return source.resource

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 from millpond.common.clock import from_http
 from millpond.common.conditions import Conditions, parse_etags
@@ -16,7 +17,8 @@ from ..service.conditions import Demands
 
 #: Most bytes of a blob's or container's metadata, names and values together.
 MAX_METADATA_SIZE = 8 << 10
-ACCESS_TIERS = frozenset({"Hot", "Cool", "Cold", "Archive"})
+ACCESS_TIERS = frozenset({"Hot", "Cool", "Cold", "Archive", "Smart"})
+_PRIORITIES = frozenset({"High", "Standard"})
 
 _METADATA_PREFIX = "x-ms-meta-"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -24,7 +26,16 @@ _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 
 
 def demands(request: Request) -> Demands:
-    return Demands(conditions(request), request.header("x-ms-lease-id"))
+    return Demands(conditions(request), lease_id(request, "x-ms-lease-id"))
+
+
+def lease_id(request: Request, name: str) -> str:
+    """A GUID in lower case with hyphens, or nothing where there is no such header."""
+    text = request.header(name)
+    try:
+        return str(uuid.UUID(text)) if text else ""
+    except ValueError:
+        raise invalid_header(name, text) from None
 
 
 def conditions(request: Request, prefix: str = "") -> Conditions:
@@ -82,8 +93,11 @@ def metadata(request: Request) -> Metadata:
     return found
 
 
-def content_properties(request: Request, *, only_own: bool = False) -> ContentProperties:
-    """The headers a blob is to be served with: ``x-ms-blob-content-type`` or, unless ``only_own``, ``Content-Type``."""
+def content_properties(request: Request, *, only_own: bool = False, md5_of_any_size: bool = False) -> ContentProperties:
+    """The headers a blob is to be served with: ``x-ms-blob-content-type`` or, unless ``only_own``, ``Content-Type``.
+
+    ``md5_of_any_size``: what is called its MD5 is stored as it is, whatever it is.
+    """
 
     def one(own: str, standard: str) -> str:
         return request.header(own) or ("" if only_own else request.header(standard))
@@ -94,15 +108,15 @@ def content_properties(request: Request, *, only_own: bool = False) -> ContentPr
         content_language=one("x-ms-blob-content-language", "content-language"),
         content_disposition=request.header("x-ms-blob-content-disposition"),
         cache_control=one("x-ms-blob-cache-control", "cache-control"),
-        content_md5=md5(request, "x-ms-blob-content-md5"),
+        content_md5=md5(request, "x-ms-blob-content-md5", of_any_size=md5_of_any_size),
     )
 
 
-def md5(request: Request, name: str = "content-md5") -> bytes:
+def md5(request: Request, name: str = "content-md5", *, of_any_size: bool = False) -> bytes:
     """An MD5, or nothing where there is no such header."""
     text = request.header(name)
     try:
-        return checksums.decode(text, checksums.MD5_SIZE) if text else b""
+        return checksums.decode(text, None if of_any_size else checksums.MD5_SIZE) if text else b""
     except ValueError:
         raise error("InvalidMd5") from None
 
@@ -129,6 +143,14 @@ def access_tier(request: Request) -> str:
     if tier and tier not in ACCESS_TIERS:
         raise invalid_header("x-ms-access-tier", tier)
     return tier
+
+
+def rehydrate_priority(request: Request) -> str:
+    """``High``, ``Standard``, or nothing where there is no such header."""
+    text = request.header("x-ms-rehydrate-priority")
+    if text and text.capitalize() not in _PRIORITIES:
+        raise invalid_header("x-ms-rehydrate-priority", text)
+    return text.capitalize()
 
 
 def public_access(request: Request) -> PublicAccess:

@@ -11,7 +11,7 @@ from ..auth import READ_BLOB, Need
 from ..errors import error, invalid_header, invalid_query
 from ..model import PublicAccess
 from ..request import Request
-from . import blobs, blocks, containers, copies
+from . import blobs, blocks, containers, copies, leases, service_properties, tiers
 from .answer import Answer
 from .call import Call
 
@@ -36,6 +36,7 @@ class Operation(NamedTuple):
 _WHOLE_CONTAINER: Final[frozenset[PublicAccess]] = frozenset({"container"})
 
 _account_information = Operation(containers.get_account_information, Need("s", "rwdlacup"))
+_information_below = Operation(containers.get_account_information, Need("o", "rwdlacup", service_sas=True))
 _container_properties = Operation(containers.get_container_properties, Need("c", "r", public=_WHOLE_CONTAINER))
 _container_metadata = Operation(containers.get_container_metadata, Need("c", "r", public=_WHOLE_CONTAINER))
 _container_acl = Operation(containers.get_container_acl, Need("c", ""))
@@ -46,6 +47,16 @@ _write = Need("o", "w", service_sas=True)
 OPERATIONS: Final[dict[Route, Operation]] = {
     Route("account", "GET", "account", "properties"): _account_information,
     Route("account", "HEAD", "account", "properties"): _account_information,
+    Route("account", "GET", "service", "properties"): Operation(
+        service_properties.get_service_properties, Need("s", "r")
+    ),
+    Route("account", "PUT", "service", "properties"): Operation(
+        service_properties.set_service_properties, Need("s", "w")
+    ),
+    Route("container", "GET", "account", "properties"): _information_below,
+    Route("container", "HEAD", "account", "properties"): _information_below,
+    Route("blob", "GET", "account", "properties"): _information_below,
+    Route("blob", "HEAD", "account", "properties"): _information_below,
     Route("account", "GET", "", "list"): Operation(containers.list_containers, Need("s", "l")),
     Route("container", "PUT", "container"): Operation(containers.create_container, Need("c", "cw")),
     Route("container", "GET", "container"): _container_properties,
@@ -56,6 +67,8 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("container", "GET", "container", "acl"): _container_acl,
     Route("container", "HEAD", "container", "acl"): _container_acl,
     Route("container", "PUT", "container", "acl"): Operation(containers.set_container_acl, Need("c", "")),
+    Route("container", "PUT", "container", "lease"): Operation(leases.lease_a_container, Need("c", "wd")),
+    Route("container", "PUT", "container", "undelete"): Operation(containers.restore_container, Need("c", "w")),
     Route("container", "DELETE", "container"): Operation(containers.delete_container, Need("c", "d")),
     Route("container", "GET", "container", "list"): Operation(
         containers.list_blobs, Need("c", "l", service_sas=True, public=_WHOLE_CONTAINER)
@@ -67,9 +80,14 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "PUT", "", "metadata"): Operation(blobs.set_blob_metadata, _write),
     Route("blob", "PUT", "", "properties"): Operation(blobs.set_blob_properties, _write),
     Route("blob", "DELETE"): Operation(blobs.delete_blob, Need("o", "d", service_sas=True)),
+    Route("blob", "PUT", "", "undelete"): Operation(blobs.undelete_blob, _write),
+    Route("blob", "PUT", "", "snapshot"): Operation(blobs.snapshot_blob, _make),
+    Route("blob", "PUT", "", "lease"): Operation(leases.lease_a_blob, _write),
+    Route("blob", "PUT", "", "tier"): Operation(tiers.set_blob_tier, _write),
     Route("blob", "PUT", "", "", "BlockBlob"): Operation(blobs.put_blob, _make),
     Route("blob", "PUT", "", "", "BlockBlob from URL"): Operation(copies.put_blob_from_url, _make),
     Route("blob", "PUT", "", "", "copy"): Operation(copies.copy_blob, _make),
+    Route("blob", "PUT", "", "copy"): Operation(copies.abort_copy, _write),
     Route("blob", "PUT", "", "block"): Operation(blocks.put_block, _make),
     Route("blob", "PUT", "", "block", "from URL"): Operation(copies.put_block_from_url, _make),
     Route("blob", "PUT", "", "blocklist"): Operation(blocks.put_block_list, _make),
@@ -78,21 +96,15 @@ OPERATIONS: Final[dict[Route, Operation]] = {
 
 #: Operations of the service that this one does not have yet, by their documented names.
 NOT_IMPLEMENTED: Final[dict[Route, str]] = {
-    Route("account", "GET", "service", "properties"): "Get Blob Service Properties",
-    Route("account", "PUT", "service", "properties"): "Set Blob Service Properties",
     Route("account", "GET", "service", "stats"): "Get Blob Service Stats",
     Route("account", "POST", "service", "userdelegationkey"): "Get User Delegation Key",
     Route("account", "POST", "", "batch"): "Blob Batch",
     Route("account", "GET", "", "blobs"): "Find Blobs by Tags",
     Route("account", "OPTIONS"): "Preflight Blob Request",
-    Route("container", "GET", "account", "properties"): "Get Account Information",
     Route("container", "POST", "container", "batch"): "Blob Batch",
     Route("container", "GET", "container", "blobs"): "Find Blobs by Tags in Container",
-    Route("container", "PUT", "container", "lease"): "Lease Container",
-    Route("container", "PUT", "container", "undelete"): "Restore Container",
     Route("container", "OPTIONS"): "Preflight Blob Request",
     Route("blob", "OPTIONS"): "Preflight Blob Request",
-    Route("blob", "GET", "account", "properties"): "Get Account Information",
     Route("blob", "PUT", "", "", "AppendBlob"): "Put Blob (append blob)",
     Route("blob", "PUT", "", "", "PageBlob"): "Put Blob (page blob)",
     Route("blob", "PUT", "", "appendblock"): "Append Block",
@@ -103,11 +115,6 @@ NOT_IMPLEMENTED: Final[dict[Route, str]] = {
     Route("blob", "GET", "", "pagelist"): "Get Page Ranges",
     Route("blob", "PUT", "", "incrementalcopy"): "Incremental Copy Blob",
     Route("blob", "PUT", "", "incrementalcopy", "from URL"): "Incremental Copy Blob",
-    Route("blob", "PUT", "", "copy"): "Abort Copy Blob",
-    Route("blob", "PUT", "", "lease"): "Lease Blob",
-    Route("blob", "PUT", "", "snapshot"): "Snapshot Blob",
-    Route("blob", "PUT", "", "undelete"): "Undelete Blob",
-    Route("blob", "PUT", "", "tier"): "Set Blob Tier",
     Route("blob", "GET", "", "tags"): "Get Blob Tags",
     Route("blob", "PUT", "", "tags"): "Set Blob Tags",
     Route("blob", "PUT", "", "expiry"): "Set Blob Expiry",

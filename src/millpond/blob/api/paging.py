@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import NamedTuple
 
 from ..errors import error, invalid_query
 from ..request import Request
@@ -38,15 +39,25 @@ def included(request: Request, known: frozenset[str]) -> frozenset[str]:
     return frozenset(words)
 
 
-def first_name(request: Request) -> str:
-    """The name that a ``marker`` stands for, or the least one."""
+class Position(NamedTuple):
+    """Where a page begins: at a name, and at what of that name."""
+
+    name: str = ""
+    generation: int = 0
+
+
+def position(request: Request) -> Position:
+    """What a ``marker`` stands for, or the very first."""
     marker = request.parameter("marker")
+    if not marker:
+        return Position()
     try:
-        return base64.b64decode(marker, altchars=b"-_", validate=True).decode()
+        name, _, generation = base64.b64decode(marker, altchars=b"-_", validate=True).decode().partition("\0")
+        return Position(name, int(generation or 0))
     except (binascii.Error, ValueError):
         raise invalid_query("marker", marker) from None
 
 
-def marker_for(name: str | None) -> str:
-    """An opaque marker for the page that begins with a name; empty where there is none."""
-    return base64.urlsafe_b64encode(name.encode()).decode() if name else ""
+def marker_for(name: str, generation: int) -> str:
+    """An opaque marker for the page that begins there."""
+    return base64.urlsafe_b64encode(f"{name}\0{generation}".encode()).decode()

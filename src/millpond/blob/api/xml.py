@@ -8,15 +8,19 @@ from typing import get_args
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from millpond.common.clock import from_iso, to_etag, to_http
+from millpond.common.clock import DAY, from_iso, to_etag, to_http
 
 from ..content import checksums
 from ..errors import error
-from ..model import Blob, Block, Container, Metadata, Segment, StoredPolicy
+from ..model import Blob, Block, Container, CopyState, Lease, Metadata, Segment, StoredPolicy
+from ..moments import to_snapshot
 from ..request import Request
 from ..service.blocks import BlockLists, BlockSource
-from ..service.containers import ContainerPage
+from ..service.containers import ContainerPage, version_of
+from ..service.history import is_earlier_version
+from ..service.lease import INFINITE, is_locked, state_of
 from ..service.listing import BlobPage, BlobPrefix
+from ..service.tier import DEFAULT_TIER
 from .paging import marker_for
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
@@ -43,11 +47,12 @@ def _optional(name: str, text: str) -> str:
 # Writing
 
 
-def container_page(page: ContainerPage, request: Request, *, metadata: bool) -> str:
-    containers = "".join([_container(container, metadata) for container in page.containers])
+def container_page(page: ContainerPage, request: Request, now: int, *, metadata: bool) -> str:
+    containers = "".join([_container(container, now, metadata) for container in page.containers])
+    following = marker_for(page.following.name, page.following.deleted_at) if page.following else ""
     return (
         f'{DECLARATION}<EnumerationResults ServiceEndpoint="{escape(request.endpoint)}">{_echo(request)}'
-        f"<Containers>{containers}</Containers>{_next_marker(page.following)}</EnumerationResults>"
+        f"<Containers>{containers}</Containers>{element('NextMarker', following)}</EnumerationResults>"
     )
 
 
@@ -63,28 +68,49 @@ def _echo(request: Request) -> str:
     )
 
 
-def _next_marker(following: str | None) -> str:
-    return element("NextMarker", marker_for(following))
-
-
-def _container(container: Container, metadata: bool) -> str:
+def _container(container: Container, now: int, metadata: bool) -> str:
+    deleted = (
+        f"<DeletedTime>{to_http(container.deleted_at)}</DeletedTime>{_remaining_days(container.purge_at, now)}"
+        if container.deleted_at
+        else ""
+    )
     return (
-        f"<Container><Name>{container.name}</Name><Properties>"
-        f"<Last-Modified>{to_http(container.last_modified)}</Last-Modified>"
-        f'<Etag>"{to_etag(container.last_modified)}"</Etag>'
-        "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
+        f"<Container><Name>{container.name}</Name>"
+        + (f"<Version>{version_of(container)}</Version><Deleted>true</Deleted>" if container.deleted_at else "")
+        + f"<Properties><Last-Modified>{to_http(container.last_modified)}</Last-Modified>"
+        f'<Etag>"{to_etag(container.last_modified)}"</Etag>{_lease(container.lease, now)}'
         f"{_optional('PublicAccess', container.public_access)}"
-        "<HasImmutabilityPolicy>false</HasImmutabilityPolicy><HasLegalHold>false</HasLegalHold></Properties>"
+        "<HasImmutabilityPolicy>false</HasImmutabilityPolicy><HasLegalHold>false</HasLegalHold>"
+        "<ImmutableStorageWithVersioningEnabled>false</ImmutableStorageWithVersioningEnabled>"
+        f"{deleted}</Properties>"
         f"{_metadata(container.metadata) if metadata else ''}</Container>"
     )
 
 
-def blob_page(page: BlobPage, request: Request, include: frozenset[str]) -> str:
-    items = "".join([_prefix(item) if isinstance(item, BlobPrefix) else _blob(item, include) for item in page.items])
+def _lease(lease: Lease, now: int) -> str:
+    if not lease.id:
+        return "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
+    state = state_of(lease, now)
+    status = "locked" if is_locked(lease, now) else "unlocked"
+    text = f"<LeaseStatus>{status}</LeaseStatus><LeaseState>{state}</LeaseState>"
+    if state == "leased":
+        text += f"<LeaseDuration>{'infinite' if lease.duration == INFINITE else 'fixed'}</LeaseDuration>"
+    return text
+
+
+def _remaining_days(purge_at: int, now: int) -> str:
+    return f"<RemainingRetentionDays>{max(0, purge_at - now) // DAY}</RemainingRetentionDays>"
+
+
+def blob_page(page: BlobPage, request: Request, include: frozenset[str], now: int) -> str:
+    items = "".join(
+        [_prefix(item) if isinstance(item, BlobPrefix) else _blob(item, include, now) for item in page.items]
+    )
+    following = marker_for(page.following.name, page.following.generation) if page.following else ""
     return (
         f'{DECLARATION}<EnumerationResults ServiceEndpoint="{escape(request.endpoint)}"'
         f' ContainerName="{escape(request.resource.container)}">{_echo(request)}'
-        f"<Blobs>{items}</Blobs>{_next_marker(page.following)}</EnumerationResults>"
+        f"<Blobs>{items}</Blobs>{element('NextMarker', following)}</EnumerationResults>"
     )
 
 
@@ -98,15 +124,11 @@ def _name(name: str) -> str:
     return f"<Name>{escape(name)}</Name>"
 
 
-def _blob(blob: Blob, include: frozenset[str]) -> str:
+def _blob(blob: Blob, include: frozenset[str], now: int) -> str:
     properties = blob.properties
     md5 = checksums.encode(properties.content_md5) if properties.content_md5 else ""
-    tier = f"<AccessTier>{blob.access_tier or 'Hot'}</AccessTier>"
-    if not blob.access_tier:
-        tier += "<AccessTierInferred>true</AccessTierInferred>"
-    copy = blob.copy if "copy" in include else None
     return (
-        f"<Blob>{_name(blob.name)}<Properties>"
+        f"<Blob>{_name(blob.name)}{_identity(blob)}<Properties>"
         f"<Creation-Time>{to_http(blob.created_at)}</Creation-Time>"
         f"<Last-Modified>{to_http(blob.last_modified)}</Last-Modified>"
         f"<Etag>{to_etag(blob.last_modified)}</Etag>"
@@ -117,17 +139,67 @@ def _blob(blob: Blob, include: frozenset[str]) -> str:
         f"{element('Content-MD5', md5)}"
         f"{element('Cache-Control', properties.cache_control)}"
         f"{element('Content-Disposition', properties.content_disposition)}"
-        f"<BlobType>BlockBlob</BlobType>{tier}"
-        "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
+        f"<BlobType>{blob.type}</BlobType>{_tier(blob) if blob.type == 'BlockBlob' else ''}"
+        f"{'' if blob.snapshot else _lease(blob.lease, now)}"
+        f"{_copy(blob.copy) if blob.copy and 'copy' in include else ''}"
+        "<ServerEncrypted>true</ServerEncrypted>"
+        + (f"<LastAccessTime>{to_http(blob.accessed_at)}</LastAccessTime>" if blob.accessed_at else "")
         + (
-            f"<CopyId>{copy.id}</CopyId><CopyStatus>success</CopyStatus>{element('CopySource', copy.source)}"
-            f"<CopyProgress>{blob.size}/{blob.size}</CopyProgress>"
-            f"<CopyCompletionTime>{to_http(copy.completed_at)}</CopyCompletionTime>"
-            if copy
+            f"<DeletedTime>{to_http(blob.deleted_at)}</DeletedTime>{_remaining_days(blob.purge_at, now)}"
+            if blob.deleted_at
             else ""
         )
-        + "<ServerEncrypted>false</ServerEncrypted></Properties>"
-        f"{_metadata(blob.metadata) if 'metadata' in include else ''}</Blob>"
+        + f"</Properties>{_metadata(blob.metadata) if blob.metadata and 'metadata' in include else ''}"
+        + ("<HasVersionsOnly>true</HasVersionsOnly>" if _has_versions_only(blob, include) else "")
+        + "</Blob>"
+    )
+
+
+def _identity(blob: Blob) -> str:
+    """What tells a blob from others of its name."""
+    text = ""
+    if blob.snapshot:
+        text += f"<Snapshot>{to_snapshot(blob.snapshot)}</Snapshot>"
+    if blob.version:
+        text += f"<VersionId>{to_snapshot(blob.version)}</VersionId>"
+        if blob.is_current:
+            text += "<IsCurrentVersion>true</IsCurrentVersion>"
+    if blob.deleted_at:
+        text += "<Deleted>true</Deleted>"
+    return text
+
+
+def _has_versions_only(blob: Blob, include: frozenset[str]) -> bool:
+    return "deletedwithversions" in include and is_earlier_version(blob)
+
+
+def _tier(blob: Blob) -> str:
+    text = f"<AccessTier>{blob.access_tier or DEFAULT_TIER}</AccessTier>"
+    if not blob.access_tier:
+        text += "<AccessTierInferred>true</AccessTierInferred>"
+    elif blob.access_tier == "Smart":
+        text += f"<SmartAccessTier>{DEFAULT_TIER}</SmartAccessTier>"
+    tiering = blob.tiering
+    if tiering.changed_at:
+        text += f"<AccessTierChangeTime>{to_http(tiering.changed_at)}</AccessTierChangeTime>"
+    if tiering.target:
+        text += (
+            f"<ArchiveStatus>{archive_status(blob)}</ArchiveStatus>"
+            f"<RehydratePriority>{tiering.priority}</RehydratePriority>"
+        )
+    return text
+
+
+def archive_status(blob: Blob) -> str:
+    return f"rehydrate-pending-to-{blob.tiering.target.lower()}"
+
+
+def _copy(copy: CopyState) -> str:
+    return (
+        f"<CopyId>{copy.id}</CopyId><CopyStatus>{copy.status}</CopyStatus>{element('CopySource', copy.source)}"
+        f"<CopyProgress>{copy.copied}/{copy.total}</CopyProgress>"
+        + (f"<CopyCompletionTime>{to_http(copy.completed_at)}</CopyCompletionTime>" if copy.completed_at else "")
+        + _optional("CopyStatusDescription", copy.description)
     )
 
 
@@ -147,13 +219,18 @@ def _blocks(blocks: Iterable[Block | Segment]) -> str:
 
 
 def signed_identifiers(policies: Iterable[StoredPolicy]) -> str:
-    identifiers = "".join(
-        f"<SignedIdentifier>{element('Id', policy.id)}<AccessPolicy>"
-        f"{_optional('Start', policy.start)}{_optional('Expiry', policy.expiry)}"
-        f"{_optional('Permission', policy.permissions)}</AccessPolicy></SignedIdentifier>"
-        for policy in policies
-    )
+    identifiers = "".join([_signed_identifier(policy) for policy in policies])
     return f"{DECLARATION}<SignedIdentifiers>{identifiers}</SignedIdentifiers>"
+
+
+def _signed_identifier(policy: StoredPolicy) -> str:
+    fields = (
+        _optional("Start", policy.start)
+        + _optional("Expiry", policy.expiry)
+        + _optional("Permission", policy.permissions)
+    )
+    access = f"<AccessPolicy>{fields}</AccessPolicy>" if fields else ""
+    return f"<SignedIdentifier>{element('Id', policy.id)}{access}</SignedIdentifier>"
 
 
 # Reading
@@ -165,7 +242,7 @@ class _Builder(ElementTree.TreeBuilder):
         raise error("InvalidXmlDocument")
 
 
-def _parse(document: bytes, root: str) -> ElementTree.Element:
+def parse(document: bytes, root: str) -> ElementTree.Element:
     """Raises ``InvalidXmlDocument`` for what is no XML or has another root."""
     parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314 (what is dangerous needs a doctype)
     try:
@@ -181,7 +258,7 @@ def _parse(document: bytes, root: str) -> ElementTree.Element:
 def read_block_list(document: bytes) -> list[tuple[BlockSource, str]]:
     """The blocks that a Put Block List names, and where each is to be looked for."""
     blocks: list[tuple[BlockSource, str]] = []
-    for node in _parse(document, "BlockList"):
+    for node in parse(document, "BlockList"):
         if node.tag not in _BLOCK_SOURCES:
             raise error("UnsupportedXmlNode", XmlNodeName=node.tag)
         blocks.append((node.tag, (node.text or "").strip()))  # type: ignore[arg-type]
@@ -192,7 +269,7 @@ def read_signed_identifiers(document: bytes) -> tuple[StoredPolicy, ...]:
     """The stored access policies of a Set Container ACL; an empty document has none."""
     if not document.strip():
         return ()
-    return tuple(_policy(node) for node in _parse(document, "SignedIdentifiers"))
+    return tuple(_policy(node) for node in parse(document, "SignedIdentifiers"))
 
 
 def _policy(node: ElementTree.Element) -> StoredPolicy:

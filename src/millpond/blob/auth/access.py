@@ -64,8 +64,8 @@ def authorize(request: Request, need: Need, accounts: Accounts, store: Store, no
 
 
 def _container(request: Request, store: Store) -> Container | None:
-    account, name, _ = request.resource
-    return store.read(Transaction.get_container, account, name) if name else None
+    name = request.resource
+    return store.read(Transaction.get_container, name.account, name.container) if name.container else None
 
 
 def _check_shared_key(request: Request, keys: tuple[bytes, ...], now: int) -> None:

@@ -68,7 +68,7 @@ def read_sas(query: Mapping[str, list[str]]) -> Sas:
         protocol=field("spr"),
         resource=field("sr"),
         policy_id=field("si"),
-        snapshot=field("snapshot") or field("versionid"),
+        snapshot={"bs": field("snapshot"), "bv": field("versionid")}.get(field("sr"), ""),
         encryption_scope=field("ses"),
         services=field("ss"),
         resource_types=field("srt"),

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from millpond.common.conditions import NO_CONDITIONS, Conditions
 
 from ..errors import error
+from ..model import NO_LEASE, Lease
+from .lease import check_use, is_locked
 
 
 class Demands(NamedTuple):
@@ -27,11 +29,13 @@ class NotModifiedError(Exception):
         self.last_modified = last_modified
 
 
-def check_read(demands: Demands, last_modified: int, *, code: str = "ConditionNotMet") -> None:
-    """Raises ``code``, or :class:`NotModifiedError` where only the "has it changed" part fails."""
+def check_read(
+    demands: Demands, last_modified: int, lease: Lease = NO_LEASE, now: int = 0, *, code: str = "ConditionNotMet"
+) -> None:
+    """Raises ``code``, :class:`NotModifiedError` where only the "has it changed" part fails, or the lease's error."""
     if demands == NO_DEMANDS:
         return
-    _check_lease(demands)
+    check_use(lease, demands.lease_id, now)
     conditions = demands.conditions
     if not conditions._replace(if_none_match=(), if_modified_since=None).hold_for(last_modified):
         raise error(code)
@@ -39,22 +43,34 @@ def check_read(demands: Demands, last_modified: int, *, code: str = "ConditionNo
         raise NotModifiedError(last_modified)
 
 
-def check_write(demands: Demands, last_modified: int | None, *, code: str = "ConditionNotMet") -> None:
-    """Raises ``BlobAlreadyExists`` for ``If-None-Match: *`` on a blob that exists, else ``code``.
+def check_write(
+    demands: Demands,
+    last_modified: int | None,
+    lease: Lease = NO_LEASE,
+    now: int = 0,
+    *,
+    code: str = "ConditionNotMet",
+) -> None:
+    """Raises ``BlobAlreadyExists`` for ``If-None-Match: *`` on a blob that exists, else ``code``, or the lease's error.
 
-    ``last_modified`` is ``None`` for a blob that does not exist yet.
+    ``last_modified`` is ``None`` for a blob that does not exist yet. Who holds the lease of a blob knows that it
+    exists: for them ``If-None-Match: *`` holds.
     """
-    if demands == NO_DEMANDS:
+    if demands == NO_DEMANDS and not lease.id:
         return
-    _check_lease(demands)
+    check_use(lease, demands.lease_id, now, is_required=True)
+    check_conditions(demands, last_modified, code=code, holds_lease=bool(demands.lease_id) and is_locked(lease, now))
+
+
+def check_conditions(
+    demands: Demands, last_modified: int | None, *, code: str = "ConditionNotMet", holds_lease: bool = False
+) -> None:
+    """:func:`check_write` without the lease."""
     conditions = demands.conditions
     if conditions.hold_for(last_modified):
         return
     if "*" in conditions.if_none_match and conditions._replace(if_none_match=()).hold_for(last_modified):
+        if holds_lease:
+            return
         raise error("BlobAlreadyExists")
     raise error(code)
-
-
-def _check_lease(demands: Demands) -> None:
-    if demands.lease_id:  # no blob has one
-        raise error("LeaseNotPresentWithBlobOperation")

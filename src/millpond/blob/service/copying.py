@@ -1,14 +1,17 @@
-"""The rules of copies within this service. A copy shares the files of its source, so its size does not matter."""
+"""The rules of copies. One within this service shares the files of its source, so its size does not matter.
+
+One from elsewhere is a blob without bytes and a note of what is under way until all its bytes are here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ..errors import error
-from ..model import Blob, CopyState, ResourceName
+from ..model import Blob, Content, ContentProperties, CopyState, Metadata, PendingCopy, ResourceName, Segment
 from ..store import Transaction
-from .blobs import BlobDraft, Extent, Reading, Span, find_place, read_blob, store_blob
-from .conditions import Demands, NotModifiedError
+from .blobs import BlobDraft, Extent, Reading, Span, find_blob, find_place, read_blob, store_blob
+from .conditions import Demands, NotModifiedError, check_write
 
 
 def copy_blob(
@@ -18,22 +21,106 @@ def copy_blob(
     *,
     source_demands: Demands,
     draft_from: Callable[[Blob], BlobDraft],
-    copy: CopyState | None = None,
+    copy: CopyState,
 ) -> Blob:
     """Make the target of the source's bytes, in one step.
 
     ``draft_from`` says what else it takes over, ``copy`` what it tells of its origin. Raises
     ``SourceConditionNotMet`` and ``TargetConditionNotMet``.
     """
-    blob, _, size, segments = read_source(transaction, source, source_demands)
+    blob, _, size, segments = read_source(transaction, source, source_demands, even_archived=True)
     draft = draft_from(blob)
     place = find_place(transaction, target, draft, code="TargetConditionNotMet")
+    copy = copy._replace(copied=size, total=size)
     return store_blob(transaction, place, draft, Extent(size, blob.data, segments), copy=copy)
 
 
-def read_source(transaction: Transaction, source: ResourceName, demands: Demands, span: Span | None = None) -> Reading:
-    """The source of a copy. Raises ``SourceConditionNotMet`` for a condition of either sense."""
+def read_source(
+    transaction: Transaction,
+    source: ResourceName,
+    demands: Demands,
+    span: Span | None = None,
+    *,
+    code: str = "SourceConditionNotMet",
+    even_archived: bool = False,
+) -> Reading:
+    """The source of a copy. Raises ``code`` for a condition of either sense."""
     try:
-        return read_blob(transaction, source, demands, span, code="SourceConditionNotMet")
+        return read_blob(transaction, source, demands, span, code=code, even_archived=even_archived)
     except NotModifiedError:
-        raise error("SourceConditionNotMet") from None
+        raise error(code) from None
+
+
+def start_copy(transaction: Transaction, target: ResourceName, draft: BlobDraft, copy: CopyState, url: str) -> Blob:
+    """Make the target, without any bytes yet, and note that they are to come from there."""
+    place = find_place(transaction, target, draft, code="TargetConditionNotMet")
+    blob = store_blob(transaction, place, draft, Extent(0, b"", []), copy=copy)
+    transaction.put_pending_copy(PendingCopy(copy.id, blob.container_id, blob.name, url))
+    return blob
+
+
+def note_progress(transaction: Transaction, pending: PendingCopy, copied: int) -> None:
+    blob = _target(transaction, pending)
+    if blob and blob.copy:
+        transaction.put_blob_head(blob._replace(copy=blob.copy._replace(copied=copied)))
+
+
+def finish_copy(transaction: Transaction, pending: PendingCopy, content: Content, md5: bytes) -> bool:
+    """Give the target its bytes; whether it still waited for them."""
+    transaction.delete_pending_copy(pending.copy_id)
+    blob = _target(transaction, pending)
+    if blob is None or blob.copy is None:
+        return False
+    changed = _ended(transaction, blob, blob.copy._replace(status="success", copied=content.size, total=content.size))
+    properties = blob.properties if blob.properties.content_md5 else blob.properties._replace(content_md5=md5)
+    changed = changed._replace(size=content.size, data=content.data, properties=properties)
+    segments = [Segment(0, content.size, "", content.file)] if content.file else []
+    transaction.put_blob(changed, segments)
+    return True
+
+
+def fail_copy(transaction: Transaction, pending: PendingCopy, description: str) -> None:
+    transaction.delete_pending_copy(pending.copy_id)
+    blob = _target(transaction, pending)
+    if blob and blob.copy:
+        copy = blob.copy._replace(status="failed", description=description)
+        transaction.put_blob_head(_ended(transaction, blob, copy))
+
+
+def abort_copy(transaction: Transaction, name: ResourceName, copy_id: str, demands: Demands) -> None:
+    """Leave the target without bytes. Raises ``NoPendingCopyOperation`` and ``CopyIdMismatch``."""
+    blob = find_blob(transaction, name)
+    check_write(demands, blob.last_modified, blob.lease, transaction.now)
+    if blob.copy is None or blob.copy.status != "pending":
+        raise error("NoPendingCopyOperation")
+    if blob.copy.id != copy_id:
+        raise error("CopyIdMismatch")
+    transaction.delete_pending_copy(copy_id)
+    transaction.put_blob_head(_ended(transaction, blob, blob.copy._replace(status="aborted")))
+
+
+def merged(own: ContentProperties, of_source: ContentProperties) -> ContentProperties:
+    """Properties that the request sets, and those of the source for all others."""
+    chosen = [
+        mine if mine != default else theirs
+        for mine, default, theirs in zip(own, ContentProperties(), of_source, strict=True)
+    ]
+    return ContentProperties._make(chosen)
+
+
+def taken_over(draft: BlobDraft, properties: ContentProperties, metadata: Metadata) -> BlobDraft:
+    """What Copy Blob makes of a draft: the source's properties, and its metadata where the request has none."""
+    return draft._replace(properties=properties, metadata=draft.metadata or metadata)
+
+
+def _target(transaction: Transaction, pending: PendingCopy) -> Blob | None:
+    """The blob that the copy makes, without its data, if it is still there and still waits."""
+    blob = transaction.get_blob_head(pending.container_id, pending.name)
+    if blob and blob.copy and blob.copy.id == pending.copy_id and blob.copy.status == "pending":
+        return blob
+    return None
+
+
+def _ended(transaction: Transaction, blob: Blob, copy: CopyState) -> Blob:
+    now = transaction.later_than(blob.last_modified)
+    return blob._replace(last_modified=now, copy=copy._replace(completed_at=transaction.now))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..model import Blob, Container, ContentProperties, ResourceName
-from ..store import Transaction
+from ..model import CURRENT, Blob, Container, ContentProperties, ResourceName
+from ..store import NOTHING_MORE, Shown, Transaction
 from .containers import find_container
 from .names import after_prefix
+from .tier import arrived
 
 #: Blobs looked at in one go while a delimiter folds them into prefixes; the rest of a prefix is skipped.
 _FOLDED_AT_ONCE = 100
@@ -18,46 +19,58 @@ class BlobListing(NamedTuple):
 
     prefix: str = ""
     delimiter: str = ""
-    #: The name to begin with.
+    #: The name to begin with, and its generation.
     first: str = ""
+    first_generation: int = 0
+    #: The name to end before.
+    end: str = ""
     #: Most items in the page.
     length: int = 5000
     #: Whether names that have uncommitted blocks only are listed.
     uncommitted: bool = False
+    #: What is listed beside the blobs themselves.
+    shown: Shown = NOTHING_MORE
 
 
 class BlobPrefix(NamedTuple):
     """All the blobs whose names begin so, up to and including the delimiter."""
 
     name: str
+    generation: int = 0
 
 
 class BlobPage(NamedTuple):
     """A page of a list, by name; ``following`` is where the next one starts."""
 
     items: list[Blob | BlobPrefix]
-    following: str | None
+    following: Blob | BlobPrefix | None
 
 
 def list_blobs(transaction: Transaction, name: ResourceName, listing: BlobListing) -> BlobPage:
     container = find_container(transaction, name)
     before = after_prefix(listing.prefix)
+    if listing.end:
+        before = listing.end if before is None else min(before, listing.end)
     first: str | None = max(listing.prefix, listing.first)
+    generation = listing.first_generation if first == listing.first else 0
     items: list[Blob | BlobPrefix] = []
     while first is not None and len(items) <= listing.length:  # one more than a page: the next one's first
         wanted = listing.length + 1 - len(items)
         if listing.delimiter:
             wanted = min(wanted, _FOLDED_AT_ONCE)
-        blobs = _next_blobs(transaction, container, first, before, wanted, uncommitted=listing.uncommitted)
+        blobs = _next_blobs(transaction, container, listing, first, generation, before=before, count=wanted)
         for blob in blobs:
-            if first is None or blob.name < first:  # folded already
+            if first is None or (blob.name, blob.generation) < (first, generation):  # folded already
                 continue
             folded = _fold(blob.name, listing)
             items.append(BlobPrefix(folded) if folded else blob)
-            first = after_prefix(folded) if folded else blob.name + "\0"
+            if folded:
+                first, generation = after_prefix(folded), 0
+            else:
+                first, generation = blob.name, blob.generation + 1
         if len(blobs) < wanted:
             break
-    following = items[listing.length].name if len(items) > listing.length else None
+    following = items[listing.length] if len(items) > listing.length else None
     return BlobPage(items[: listing.length], following)
 
 
@@ -70,16 +83,25 @@ def _fold(name: str, listing: BlobListing) -> str:
 
 
 def _next_blobs(
-    transaction: Transaction, container: Container, first: str, before: str | None, count: int, *, uncommitted: bool
+    transaction: Transaction,
+    container: Container,
+    listing: BlobListing,
+    first: str,
+    generation: int,
+    *,
+    before: str | None,
+    count: int,
 ) -> list[Blob]:
-    blobs = transaction.list_blobs(container.id, first, before, count)
-    if uncommitted:
+    if generation > CURRENT:
+        first, generation = first + "\0", 0
+    blobs = transaction.list_blobs(container.id, first, before, count, first_generation=generation, shown=listing.shown)
+    if listing.uncommitted:
         blobs += [
             _uncommitted(container, blob_name, uploaded_at)
             for blob_name, uploaded_at in transaction.list_uncommitted(container.id, first, before, count)
         ]
-        blobs.sort(key=lambda blob: blob.name)
-    return blobs[:count]
+        blobs.sort(key=lambda blob: (blob.name, blob.generation))
+    return [arrived(blob, transaction.now) if blob.tiering.target else blob for blob in blobs[:count]]
 
 
 def _uncommitted(container: Container, name: str, uploaded_at: int) -> Blob:

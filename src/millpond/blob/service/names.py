@@ -7,9 +7,10 @@ import re
 from ..errors import error
 
 ROOT_CONTAINER = "$root"
+LOGS_CONTAINER = "$logs"
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9])*")
-_SPECIAL_CONTAINERS = frozenset({ROOT_CONTAINER, "$logs", "$web"})
+_SPECIAL_CONTAINERS = frozenset({ROOT_CONTAINER, LOGS_CONTAINER, "$web"})
 _MAX_BLOB_NAME = 1024
 _MAX_BLOB_SEGMENTS = 254
 

@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
-from ..model import Blob, Container, ContentProperties, CopyState, Metadata, StoredPolicy
+from ..model import (
+    NO_LEASE,
+    NO_TIERING,
+    Blob,
+    Container,
+    ContentProperties,
+    CopyState,
+    Lease,
+    Metadata,
+    StoredPolicy,
+    Tiering,
+)
+from ..properties import ServiceProperties
 
 _NO_METADATA: Final[Metadata] = MappingProxyType({})
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_policies = msgspec.json.Decoder(tuple[StoredPolicy, ...]).decode
 _decode_copy = msgspec.json.Decoder(CopyState).decode
+_decode_lease = msgspec.json.Decoder(Lease).decode
+_decode_tiering = msgspec.json.Decoder(Tiering).decode
 
 
 def _encode(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _encode_lease(lease: Lease) -> str:
+    return _encode(lease) if lease.id else ""
+
+
 def container_from(row: Sequence[Any]) -> Container:
     """A container of a row with all columns of its table, in their order."""
-    *columns, metadata, policies = row
-    return Container._make((*columns, _decode_metadata(metadata), _decode_policies(policies)))
+    *columns, metadata, policies, lease, deleted_at, purge_at = row
+    return Container._make(
+        (
+            *columns,
+            _decode_metadata(metadata),
+            _decode_policies(policies),
+            _decode_lease(lease) if lease else NO_LEASE,
+            deleted_at,
+            purge_at,
+        )
+    )
 
 
 def container_values(container: Container) -> dict[str, object]:
@@ -37,12 +65,16 @@ def container_values(container: Container) -> dict[str, object]:
         "public_access": container.public_access,
         "metadata": _encode(container.metadata),
         "policies": _encode(container.policies),
+        "lease": _encode_lease(container.lease),
+        "deleted_at": container.deleted_at,
+        "purge_at": container.purge_at,
     }
 
 
 def blob_from(row: Sequence[Any]) -> Blob:
     """A blob of a row with all columns of its table, in their order, with or without the last one (``data``)."""
-    metadata, access_tier, copy = row[12:15]
+    metadata, access_tier, copy, blob_type, generation, snapshot, version, deleted_at, purge_at = row[12:21]
+    lease, tiering, accessed_at = row[21:24]
     return Blob._make(
         (
             *row[:6],
@@ -50,7 +82,16 @@ def blob_from(row: Sequence[Any]) -> Blob:
             _NO_METADATA if metadata == "{}" else _decode_metadata(metadata),
             access_tier,
             _decode_copy(copy) if copy else None,
-            row[15] if len(row) > 15 else None,
+            row[24] if len(row) > 24 else None,
+            blob_type,
+            generation,
+            snapshot,
+            version,
+            deleted_at,
+            purge_at,
+            _decode_lease(lease) if lease else NO_LEASE,
+            _decode_tiering(tiering) if tiering else NO_TIERING,
+            accessed_at,
         )
     )
 
@@ -68,4 +109,23 @@ def blob_head_values(blob: Blob) -> dict[str, object]:
         "metadata": _encode(dict(blob.metadata)) if blob.metadata else "{}",
         "access_tier": blob.access_tier,
         "copy": _encode(blob.copy) if blob.copy else "",
+        "type": blob.type,
+        "generation": blob.generation,
+        "snapshot": blob.snapshot,
+        "version": blob.version,
+        "deleted_at": blob.deleted_at,
+        "purge_at": blob.purge_at,
+        "lease": _encode_lease(blob.lease),
+        "tiering": _encode(blob.tiering) if blob.tiering != NO_TIERING else "",
+        "accessed_at": blob.accessed_at,
     }
+
+
+@lru_cache(64)
+def service_properties_from(text: str) -> ServiceProperties:
+    """Remembered, since every change of a blob asks for them."""
+    return msgspec.json.decode(text, type=ServiceProperties)
+
+
+def service_properties_text(properties: ServiceProperties) -> str:
+    return _encode(properties)

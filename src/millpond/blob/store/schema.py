@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 #: The newest migration, which these tables are the outcome of.
@@ -37,7 +38,10 @@ container = Table(
     Column("public_access", Text, nullable=False),
     Column("metadata", Text, nullable=False),
     Column("policies", Text, nullable=False),
-    UniqueConstraint("account", "name", name="container_by_name"),
+    Column("lease", Text, nullable=False),
+    Column("deleted_at", BigInteger, nullable=False),
+    Column("purge_at", BigInteger, nullable=False),
+    UniqueConstraint("account", "name", "deleted_at", name="container_by_name"),
     sqlite_autoincrement=True,  # the id of a deleted container still names its blobs until they are purged
 )
 
@@ -59,9 +63,18 @@ blob = Table(
     Column("metadata", Text, nullable=False),
     Column("access_tier", Text, nullable=False),
     Column("copy", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("snapshot", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger, nullable=False),
+    Column("purge_at", BigInteger, nullable=False),
+    Column("lease", Text, nullable=False),
+    Column("tiering", Text, nullable=False),
+    Column("accessed_at", BigInteger, nullable=False),
     # Last, so that a scan for a list never reads the pages that it overflows to.
     Column("data", LargeBinary),
-    UniqueConstraint("container_id", "name", name="blob_by_name"),
+    UniqueConstraint("container_id", "name", "generation", name="blob_by_name"),
 )
 
 segment = Table(
@@ -91,6 +104,28 @@ block = Table(
 Index("segment_by_file", segment.c.file)
 Index("block_by_file", block.c.file)
 Index("block_by_age", block.c.uploaded_at)
+
+# What is deleted and can still be brought back. All other blobs are left out, so that they cost nothing here.
+Index("blob_by_purge", blob.c.purge_at, sqlite_where=text("purge_at > 0"), postgresql_where=text("purge_at > 0"))
+
+#: Copies that are under way, by the id that their blob's row tells.
+pending_copy = Table(
+    "pending_copy",
+    metadata,
+    Column("copy_id", Text, primary_key=True),
+    Column("container_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    # As the client gave it, with its signature.
+    Column("url", Text, nullable=False),
+)
+
+#: What Set Blob Service Properties stored, as JSON.
+service_properties = Table(
+    "service_properties",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("properties", Text, nullable=False),
+)
 
 #: Files that nothing refers to any more and that are still to be unlinked.
 garbage = Table("garbage", metadata, Column("file", Text, primary_key=True))

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..model import Blob, Block, Container, Segment
+from ..model import CURRENT, Blob, Block, Container, PendingCopy, Segment
+from ..properties import NO_PROPERTIES, ServiceProperties
 from . import statements as sql
-from .rows import blob_from, blob_head_values, container_from, container_values
+from .rows import (
+    blob_from,
+    blob_head_values,
+    container_from,
+    container_values,
+    service_properties_from,
+    service_properties_text,
+)
 from .statements import Statement
+
+
+class Shown(NamedTuple):
+    """What a list shows beside the blobs themselves."""
+
+    snapshots: bool = False
+    versions: bool = False
+    #: What is deleted, of all that is shown.
+    deleted: bool = False
+    #: The last versions of blobs that are not there any more.
+    last_versions: bool = False
+
+
+NOTHING_MORE = Shown()
 
 
 class Transaction:
@@ -38,14 +60,28 @@ class Transaction:
 
     # Containers
 
-    def get_container(self, account: str, name: str) -> Container | None:
-        row = self._row(sql.GET_CONTAINER, account=account, name=name)
+    def get_container(self, account: str, name: str, deleted_at: int = 0) -> Container | None:
+        """A container, or the one that was deleted at that moment."""
+        row = self._row(sql.GET_CONTAINER, account=account, name=name, deleted_at=deleted_at)
         return container_from(row) if row else None
 
-    def list_containers(self, account: str, first: str, count: int) -> list[Container]:
-        """The next containers of an account by name, from ``first`` on."""
-        rows = self._rows(sql.LIST_CONTAINERS, account=account, first=first, limit=count)
+    def list_containers(
+        self, account: str, first: str, count: int, *, first_deleted_at: int = 0, with_deleted: bool = False
+    ) -> list[Container]:
+        """The next containers of an account by name, from ``first`` on; a deleted one after the one that is there."""
+        rows = self._rows(
+            sql.LIST_CONTAINERS,
+            account=account,
+            first=first,
+            first_generation=first_deleted_at,
+            with_deleted=with_deleted,
+            limit=count,
+        )
         return [container_from(row) for row in rows]
+
+    def list_due_containers(self) -> list[int]:
+        """Deleted containers that nothing can bring back any more."""
+        return [row[0] for row in self._rows(sql.LIST_DUE_CONTAINERS, moment=self.now)]
 
     def put_container(self, container: Container) -> None:
         """Add a container (id 0), or replace all that may change of it."""
@@ -66,21 +102,60 @@ class Transaction:
 
     # Blobs
 
-    def get_blob(self, container_id: int, name: str) -> Blob | None:
+    def get_blob(self, container_id: int, name: str, generation: int = CURRENT) -> Blob | None:
         """A blob with its data."""
-        row = self._row(sql.GET_BLOB, container_id=container_id, name=name)
+        row = self._row(sql.GET_BLOB, container_id=container_id, name=name, generation=generation)
         return blob_from(row) if row else None
 
-    def get_blob_head(self, container_id: int, name: str) -> Blob | None:
+    def get_blob_head(self, container_id: int, name: str, generation: int = CURRENT) -> Blob | None:
         """A blob without its data."""
-        row = self._row(sql.GET_BLOB_HEAD, container_id=container_id, name=name)
+        row = self._row(sql.GET_BLOB_HEAD, container_id=container_id, name=name, generation=generation)
         return blob_from(row) if row else None
 
-    def list_blobs(self, container_id: int, first: str, before: str | None, count: int) -> list[Blob]:
-        """The next blobs by name, without their data: from ``first`` on, below ``before``."""
-        statement = sql.LIST_BLOBS if before is None else sql.LIST_BLOBS_BEFORE
-        rows = self._rows(statement, container_id=container_id, first=first, before=before, limit=count)
-        return [blob_from(row) for row in rows]
+    def get_newest(self, container_id: int, name: str) -> Blob | None:
+        """The blob itself or, where there is none, the greatest other generation of its name; without its data."""
+        row = self._row(sql.GET_NEWEST, container_id=container_id, name=name, limit=1)
+        return blob_from(row) if row else None
+
+    def list_blobs(
+        self,
+        container_id: int,
+        first: str,
+        before: str | None,
+        count: int,
+        *,
+        first_generation: int = 0,
+        shown: Shown = NOTHING_MORE,
+    ) -> list[Blob]:
+        """The next blobs by name, without their data: from ``first`` on, below ``before``.
+
+        What else is ``shown`` of a name comes before the blob itself, in order of its generations.
+        """
+        values = {"container_id": container_id, "first": first, "before": before, "limit": count}
+        if shown == NOTHING_MORE:
+            statement = sql.LIST_BLOBS if before is None else sql.LIST_BLOBS_BEFORE
+        else:
+            statement = sql.LIST_GENERATIONS if before is None else sql.LIST_GENERATIONS_BEFORE
+            values |= {f"with_{name}": wanted for name, wanted in shown._asdict().items()}
+            values["first_generation"] = first_generation
+        return [blob_from(row) for row in self._rows(statement, **values)]
+
+    def list_history(self, container_id: int, name: str) -> list[Blob]:
+        """Everything of a name but the blob itself, by generation, without data."""
+        return [blob_from(row) for row in self._rows(sql.LIST_HISTORY, container_id=container_id, name=name)]
+
+    def next_generation(self, blob: Blob) -> int:
+        """A moment that names nothing yet of a blob's name: now, or as soon after as there is one."""
+        last = self._row(sql.LAST_GENERATION, container_id=blob.container_id, name=blob.name)[0]
+        return self.later_than(max(last or 0, blob.last_modified, blob.version))
+
+    def list_any_blobs(self, container_id: int, count: int) -> list[tuple[int, str]]:
+        """Ids and names of some of all that is in a container, deleted or not."""
+        return self._rows(sql.LIST_ANY_BLOBS, container_id=container_id, limit=count)
+
+    def list_due_blobs(self, count: int) -> list[int]:
+        """Ids of deleted blobs that nothing can bring back any more."""
+        return [row[0] for row in self._rows(sql.LIST_DUE_BLOBS, moment=self.now, limit=count)]
 
     def put_blob(self, blob: Blob, segments: Iterable[Segment] = ()) -> None:
         """Add a blob (id 0), or replace it with its bytes."""
@@ -97,6 +172,11 @@ class Transaction:
         if rows:
             sql.INSERT_SEGMENT.run_many(self._connection, rows)
         self._release(replaced)
+
+    def put_twin(self, blob: Blob, source_id: int) -> None:
+        """Add a blob with the bytes of another one."""
+        twin_id = self._write(sql.INSERT_TWIN, {**blob_head_values(blob), "source_id": source_id}).lastrowid
+        self._write(sql.INSERT_TWIN_SEGMENTS, {"this_id": twin_id, "source_id": source_id})
 
     def put_blob_head(self, blob: Blob) -> None:
         """Replace what is about a blob, and leave its bytes."""
@@ -153,6 +233,26 @@ class Transaction:
         if self._row(sql.GET_ANY_OLD_BLOCK, moment=moment, limit=1) is None:
             return []
         return self._rows(sql.LIST_STALE, moment=moment, limit=count)
+
+    # Copies under way, and the properties of accounts
+
+    def put_pending_copy(self, copy: PendingCopy) -> None:
+        self._write(sql.INSERT_PENDING_COPY, copy._asdict())
+
+    def list_pending_copies(self) -> list[PendingCopy]:
+        return [PendingCopy._make(row) for row in self._rows(sql.LIST_PENDING_COPIES)]
+
+    def delete_pending_copy(self, copy_id: str) -> None:
+        self._write(sql.DELETE_PENDING_COPY, {"this_copy": copy_id})
+
+    def get_service_properties(self, account: str) -> ServiceProperties:
+        row = self._row(sql.GET_SERVICE_PROPERTIES, of_account=account)
+        return service_properties_from(row[0]) if row else NO_PROPERTIES
+
+    def put_service_properties(self, account: str, properties: ServiceProperties) -> None:
+        self._write(sql.DELETE_SERVICE_PROPERTIES, {"of_account": account})
+        text = service_properties_text(properties)
+        self._write(sql.INSERT_SERVICE_PROPERTIES, {"account": account, "properties": text})
 
     # Files
 

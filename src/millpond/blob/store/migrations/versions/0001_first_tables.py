@@ -20,7 +20,10 @@ def upgrade() -> None:
         sa.Column("public_access", sa.Text, nullable=False),
         sa.Column("metadata", sa.Text, nullable=False),
         sa.Column("policies", sa.Text, nullable=False),
-        sa.UniqueConstraint("account", "name", name="container_by_name"),
+        sa.Column("lease", sa.Text, nullable=False),
+        sa.Column("deleted_at", sa.BigInteger, nullable=False),
+        sa.Column("purge_at", sa.BigInteger, nullable=False),
+        sa.UniqueConstraint("account", "name", "deleted_at", name="container_by_name"),
         sqlite_autoincrement=True,
     )
     op.create_table(
@@ -40,8 +43,17 @@ def upgrade() -> None:
         sa.Column("metadata", sa.Text, nullable=False),
         sa.Column("access_tier", sa.Text, nullable=False),
         sa.Column("copy", sa.Text, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("generation", sa.BigInteger, nullable=False),
+        sa.Column("snapshot", sa.BigInteger, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("deleted_at", sa.BigInteger, nullable=False),
+        sa.Column("purge_at", sa.BigInteger, nullable=False),
+        sa.Column("lease", sa.Text, nullable=False),
+        sa.Column("tiering", sa.Text, nullable=False),
+        sa.Column("accessed_at", sa.BigInteger, nullable=False),
         sa.Column("data", sa.LargeBinary),
-        sa.UniqueConstraint("container_id", "name", name="blob_by_name"),
+        sa.UniqueConstraint("container_id", "name", "generation", name="blob_by_name"),
     )
     op.create_table(
         "segment",
@@ -65,10 +77,29 @@ def upgrade() -> None:
     op.create_index("segment_by_file", "segment", ["file"])
     op.create_index("block_by_file", "block", ["file"])
     op.create_index("block_by_age", "block", ["uploaded_at"])
+    due = sa.text("purge_at > 0")
+    op.create_index("blob_by_purge", "blob", ["purge_at"], sqlite_where=due, postgresql_where=due)
+    op.create_table(
+        "pending_copy",
+        sa.Column("copy_id", sa.Text, primary_key=True),
+        sa.Column("container_id", sa.BigInteger, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("url", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "service_properties",
+        sa.Column("account", sa.Text, primary_key=True),
+        sa.Column("properties", sa.Text, nullable=False),
+    )
     op.create_table("garbage", sa.Column("file", sa.Text, primary_key=True))
     op.create_table("deleted_container", sa.Column("container_id", _id, primary_key=True, autoincrement=False))
 
 
 def downgrade() -> None:
-    for table in ("deleted_container", "garbage", "block", "segment", "blob", "container"):
+    for table in (
+        *("deleted_container", "garbage", "service_properties", "pending_copy", "block"),
+        "segment",
+        "blob",
+        "container",
+    ):
         op.drop_table(table)

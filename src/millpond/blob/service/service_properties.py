@@ -1,0 +1,20 @@
+"""The rules of an account's properties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..model import ResourceName
+from ..properties import ServiceProperties
+from ..store import Transaction
+
+
+def get_service_properties(transaction: Transaction, name: ResourceName) -> ServiceProperties:
+    return transaction.get_service_properties(name.account)
+
+
+def set_service_properties(transaction: Transaction, name: ResourceName, change: Mapping[str, Any]) -> None:
+    """Replace the parts that are given, by field of :class:`ServiceProperties`; the others stay as they are."""
+    properties = transaction.get_service_properties(name.account)._replace(**change)
+    transaction.put_service_properties(name.account, properties)
