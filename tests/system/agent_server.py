@@ -14,6 +14,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from millpond.common.agent_protocol import (
+    ActionReply,
+    ActionRequest,
     Assignment,
     Attempt,
     Ended,
@@ -46,6 +48,7 @@ class AgentServer:
         self.hellos: dict[str, list[Hello]] = {}
         self.reports: dict[str, list[Report]] = {}
         self.replies: list[FileReply] = []
+        self.actions: list[ActionReply] = []
         self.connections: dict[str, ServerConnection] = {}
         self.pool: dict[str, Any] = {}
         self.task_slots = 1
@@ -89,6 +92,8 @@ class AgentServer:
                     over = set(ended)
                     self.wanted[key] = [want for want in self.wanted.get(key, []) if want.attempt not in over]
                     await self.send(key, Orders(task_slots=self.task_slots, forget=ended))
+            elif isinstance(message, ActionReply):
+                self.actions.append(message)
             else:
                 self.replies.append(message)
             async with self.news:
@@ -158,6 +163,13 @@ class AgentServer:
         await self.send(key, FileRequest(request=number, operation=operation, path=path, **arguments))
         await self.until(lambda: any(reply.request == number and reply.last for reply in self.replies))
         return [reply for reply in self.replies if reply.request == number]
+
+    async def act(self, key: str, action: Any) -> ActionReply:
+        """Have a node do something, and wait for its answer."""
+        self._requests += 1
+        number = self._requests
+        await self.send(key, ActionRequest(request=number, action=action))
+        return await self.until(lambda: next((each for each in self.actions if each.request == number), None))
 
     async def text(self, key: str, path: str) -> str:
         replies = await self.file(key, "read", path)

@@ -1,4 +1,4 @@
-"""The service's end of the agents' channels: news in, orders out, and files read through them.
+"""The service's end of the agents' channels: news in, orders and requests out.
 
 The rules are in :mod:`millpond.common.agent_protocol`. A node has one connection: a newer one replaces the older. It
 takes orders once it is synced, that is, once the engine has answered the agent's hello; what was ordered before is in
@@ -15,22 +15,22 @@ import hmac
 import itertools
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from millpond.common.agent_protocol import (
     CLOSED_FOR_GOOD,
-    FILE_CHUNK,
     PROTOCOL_VERSION,
+    ActionReply,
+    ActionRequest,
     Assignment,
     Attempt,
     DeleteFiles,
     Ended,
     FailureInfo,
-    FileEntry,
     FileReply,
     FileRequest,
     FilesDeleted,
@@ -69,9 +69,9 @@ from .runtime import ChoreDone, Runtime
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that an agent has for its hello, and for the next part of its answer to a file request.
+#: Seconds that an agent has for its hello, and for the next part of its answer to a request.
 _HELLO_S = 10.0
-_FILE_S = 30.0
+_ANSWER_S = 30.0
 #: Bytes that may wait to be sent to an agent; one that does not take them is cut off, and comes back for a sync.
 _MOST_WAITING_BYTES = 256 << 20
 
@@ -80,7 +80,8 @@ _UNREADABLE = 1007
 _TRY_AGAIN = 1013
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder: msgspec.msgpack.Decoder[Hello | Reports | FileReply] = msgspec.msgpack.Decoder(FromAgent)
+Answer = FileReply | ActionReply
+_decoder: msgspec.msgpack.Decoder[Hello | Reports | Answer] = msgspec.msgpack.Decoder(FromAgent)
 
 
 class ChannelClosed(Exception):  # noqa: N818 - the usual end of every channel
@@ -141,8 +142,8 @@ class _Connection:
         self.task_slots = 1
         #: What the agent holds, as it said or was told: by reference, with the ids as given.
         self.attempts = {self.reference(attempt): attempt for attempt in hello.holding}
-        #: File requests under way.
-        self.requests: dict[int, asyncio.Queue[FileReply | None]] = {}
+        #: Requests under way.
+        self.requests: dict[int, asyncio.Queue[Answer | None]] = {}
         self._outgoing: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
@@ -239,7 +240,7 @@ class Agents:
                 if isinstance(message, Reports):
                     for report in message.reports:
                         self._runtime.post(_event(connection, report))
-                elif isinstance(message, FileReply) and message.request in connection.requests:
+                elif isinstance(message, Answer) and message.request in connection.requests:
                     connection.requests[message.request].put_nowait(message)
         finally:
             if self._connections.get(node) is connection:
@@ -266,7 +267,7 @@ class Agents:
             is_final = refusal.code in ("NodeNotFound", "NodeNotReady")
             connection.close(CLOSED_FOR_GOOD if is_final else _TRY_AGAIN, refusal.code)
 
-    async def _receive(self, transport: Transport) -> Hello | Reports | FileReply:
+    async def _receive(self, transport: Transport) -> Hello | Reports | Answer:
         return _decoder.decode(await transport.receive())
 
     def expect(self, node: str, boot: int) -> None:
@@ -351,94 +352,31 @@ class Agents:
             result=TaskResult.FAILURE,
         )
 
-    # --- file requests ---
+    # --- requests ---
 
-    async def ask(
-        self,
-        node: str,
-        operation: Literal["list", "stat", "read", "delete"],
-        path: str,
-        *,
-        recursive: bool = False,
-        offset: int = 0,
-        length: int | None = None,
-    ) -> AsyncIterator[FileReply]:
-        """The parts of the node's answer. Raises the :class:`ServiceError` that the answer, or its absence, means."""
+    async def ask(self, node: str, request: Callable[[int], FileRequest | ActionRequest]) -> AsyncIterator[Answer]:
+        """The parts of the node's answer to the request of the given number.
+
+        Raises ``NodeNotReady`` where none comes.
+        """
         connection = self._connections.get(node)
         if connection is None or not connection.is_synced:
             raise error("NodeNotReady", ("Reason", "The node is not connected."))
         number = next(self._request_numbers)
         replies = connection.requests[number] = asyncio.Queue()
-        request = FileRequest(
-            request=number, operation=operation, path=path, recursive=recursive, offset=offset, length=length
-        )
-        connection.send(request)
+        connection.send(request(number))
         try:
             while True:
-                reply = await asyncio.wait_for(replies.get(), _FILE_S)
+                reply = await asyncio.wait_for(replies.get(), _ANSWER_S)
                 if reply is None:
                     raise error("NodeNotReady", ("Reason", "The node has closed its channel."))
-                if reply.error is not None:
-                    raise _file_error(reply.error)
                 yield reply
-                if reply.last:
+                if isinstance(reply, ActionReply) or reply.last or reply.error is not None:
                     return
         except TimeoutError:
             raise error("NodeNotReady", ("Reason", "The node does not answer.")) from None
         finally:
             del connection.requests[number]
-
-
-class NodeFiles:
-    """The files of connected nodes; paths are relative to a node's root directory.
-
-    All raise :class:`ServiceError`: ``FileNotFound``, ``OperationInvalidForCurrentState`` (a directory that should be a
-    file, or should be empty), ``NodeNotReady`` (not connected, or no answer).
-    """
-
-    def __init__(self, agents: Agents) -> None:
-        self._agents = agents
-
-    async def list(self, node: str, path: str, recursive: bool) -> list[FileEntry]:
-        """What is in a directory; names are relative to it."""
-        entries: list[FileEntry] = []
-        async for reply in self._agents.ask(node, "list", path, recursive=recursive):
-            entries += reply.entries
-        return entries
-
-    async def stat(self, node: str, path: str) -> FileEntry:
-        async for reply in self._agents.ask(node, "stat", path):
-            return reply.entries[0]
-        raise error("NodeNotReady")
-
-    async def delete(self, node: str, path: str, recursive: bool) -> None:
-        async for _ in self._agents.ask(node, "delete", path, recursive=recursive):
-            pass
-
-    async def read(self, node: str, path: str, offset: int, length: int) -> AsyncIterator[bytes]:
-        """The content of that range, or as much of it as there is; errors come before the first piece.
-
-        A piece is asked for while the one before it is taken, so a slow reader holds two of them at most.
-        """
-        first = await self._piece(node, path, offset, min(length, FILE_CHUNK))
-        return self._pieces(first, node, path, offset, length)
-
-    async def _pieces(self, piece: bytes, node: str, path: str, offset: int, length: int) -> AsyncIterator[bytes]:
-        end = offset + length
-        while piece:
-            offset += len(piece)
-            following = asyncio.ensure_future(self._piece(node, path, offset, min(end - offset, FILE_CHUNK)))
-            try:
-                yield piece
-                piece = await following
-            finally:
-                following.cancel()
-
-    async def _piece(self, node: str, path: str, offset: int, length: int) -> bytes:
-        parts = [b""]
-        if length:
-            parts += [reply.data async for reply in self._agents.ask(node, "read", path, offset=offset, length=length)]
-        return b"".join(parts)
 
 
 # --- from the protocol to the engine -----------------------------------------------------------------------------
@@ -494,20 +432,3 @@ def _start_task_info(report: StartTaskReport) -> StartTaskInfo:
 
 def _failure(info: FailureInfo | None) -> Failure | None:
     return None if info is None else Failure(ErrorCategory(info.category), info.code, info.message, info.details)
-
-
-_FILE_ERRORS = {
-    "notFound": "FileNotFound",
-    "invalidPath": "FileNotFound",
-    "isDirectory": "OperationInvalidForCurrentState",
-    "directoryNotEmpty": "OperationInvalidForCurrentState",
-}
-_FILE_REASONS = {
-    "isDirectory": "The path names a directory.",
-    "directoryNotEmpty": "The directory is not empty, and the request is not recursive.",
-}
-
-
-def _file_error(name: str) -> ServiceError:
-    reason = _FILE_REASONS.get(name)
-    return error(_FILE_ERRORS.get(name, "InternalError"), *((("Reason", reason),) if reason else ()))

@@ -87,6 +87,8 @@ _ERRORS: dict[str, tuple[int, str]] = {
         409,
         "Node is not able to perform the requested operations in its current state.",
     ),
+    "NodeUserExists": (409, "The specified node user already exists."),
+    "NodeUserNotFound": (404, "The specified node user does not exist."),
     "NodeStateUnusable": (409, "Operation is not allowed on a node that is in unusable state."),
     "OperationNotValidOnPool": (409, "The specified operation is not valid on the pool."),
     "PoolBeingDeleted": (409, "The specified pool has been marked for deletion and is being deleted."),

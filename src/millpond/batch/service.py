@@ -7,18 +7,21 @@ from sqlalchemy import URL
 from millpond.common.clock import Clock, SystemClock
 from millpond.common.config import Accounts, Settings
 
-from .agents import Agents, NodeFiles, NodeTokens
+from .agents import Agents, NodeTokens
 from .applications import open_applications
 from .auto_storage import AutoStorage
 from .effects import Effects
 from .model.limits import limits_of
+from .node_actions import NodeActions
+from .node_files import NodeFiles
 from .providers.base import Observation, Provider
 from .runtime import Runtime
 from .store.base import Reader
 
 
 class BatchService:
-    """What the API stands on: requests go to ``runtime``, reads to ``reader``, the nodes' files to ``files``."""
+    """What the API stands on: requests go to ``runtime``, reads to ``reader``, the nodes' files to ``files``, what
+    else nodes do at once to ``actions``."""
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class BatchService:
         self.reader = reader
         self.agents = agents
         self.files = NodeFiles(agents)
+        self.actions = NodeActions(agents)
         self.provider = provider
         self.tokens = tokens
         self.settings = settings

@@ -140,7 +140,20 @@ class FileReply(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
     last: bool = True
 
 
-FromAgent = Hello | Reports | FileReply
+class ActionReply(msgspec.Struct, frozen=True, kw_only=True, tag="actionReply"):
+    """What came of an :class:`ActionRequest`."""
+
+    request: int
+    #: ``exists``, ``notFound``, ``notValid`` (nothing that this node could do) or ``failed``; ``message`` says more.
+    error: str | None = None
+    message: str = ""
+    #: Of :class:`DescribeLogin`: where the node's SSH server listens.
+    port: int = 0
+    #: Of :class:`UploadLogs`: how many files there were.
+    files: int = 0
+
+
+FromAgent = Hello | Reports | FileReply | ActionReply
 
 
 # --- from the service --------------------------------------------------------------------------------------------
@@ -222,7 +235,46 @@ class PackageInfo(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
 
 
-ToAgent = Welcome | Orders | FileRequest
+class PutUser(msgspec.Struct, frozen=True, kw_only=True, tag="putUser"):
+    """Make a user who may log in, or (``replaces``) set all but ``is_admin`` of one who is there."""
+
+    name: str
+    replaces: bool = False
+    is_admin: bool = False
+    #: When the node removes the user by itself.
+    expiry_time: int
+    password: str | None = None
+    #: As in ``authorized_keys``.
+    ssh_public_key: str | None = None
+
+
+class DeleteUser(msgspec.Struct, frozen=True, tag="deleteUser"):
+    """Remove such a user, with the processes and the home directory that are the user's."""
+
+    name: str
+
+
+class DescribeLogin(msgspec.Struct, frozen=True, tag="describeLogin"):
+    """Have an SSH server run on the node, and say where it listens."""
+
+
+class UploadLogs(msgspec.Struct, frozen=True, kw_only=True, tag="uploadLogs"):
+    """Upload the agent's logs that have a message of that time, as blobs below ``directory``."""
+
+    container_url: str
+    directory: str
+    start_time: int
+    end_time: int | None = None
+
+
+class ActionRequest(msgspec.Struct, frozen=True, kw_only=True, tag="action"):
+    """Something to do at once, and once: nothing of it is kept but on the node's disk. Done when it is answered."""
+
+    request: int
+    action: PutUser | DeleteUser | DescribeLogin | UploadLogs
+
+
+ToAgent = Welcome | Orders | FileRequest | ActionRequest
 
 
 def task_directory(job_id: str, task_id: str | None = None) -> str:

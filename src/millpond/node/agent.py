@@ -24,6 +24,8 @@ from millpond import __version__
 from millpond.common.agent_launch import AgentLaunch
 from millpond.common.agent_protocol import (
     PROTOCOL_VERSION,
+    ActionReply,
+    ActionRequest,
     Assignment,
     DeleteFiles,
     Ended,
@@ -43,6 +45,7 @@ from millpond.common.authority import bundle_with
 from millpond.common.clock import SECOND, SystemClock
 
 from . import failures
+from .actions import Actions
 from .applications import PackageError
 from .cancellation import Cancellation
 from .channel import Channel
@@ -86,6 +89,7 @@ class Agent:
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
         self._retention = Retention(root)
+        self._actions = Actions(self._loop, self._runner.trees, root, launch.ip_address, is_own_system=can_switch_users)
         self._pool: PoolDocument | None = None
         self._is_prepared = False
         self._start_task: StartTask | None = None
@@ -132,6 +136,8 @@ class Agent:
             due = min(due, self._start_task.due_in_s)
         if self._retention.due is not None:
             due = min(due, (self._retention.due - self._clock.now()) / SECOND)
+        if self._actions.due is not None:
+            due = min(due, (self._actions.due - self._clock.now()) / SECOND)
         if self._reports:
             due = min(due, _GATHER_S)
         return due
@@ -142,6 +148,8 @@ class Agent:
         due = self._retention.due
         if due is not None and due <= self._clock.now():
             self._clean_up()
+        if self._actions.due is not None and self._actions.due <= self._clock.now():
+            self._actions.tend(self._clock.now())
         if self._work.has_trash:
             self._work.has_trash = False
             self._loop.in_thread("trash", 1, self._work.empty_trash, lambda _: None)
@@ -156,6 +164,7 @@ class Agent:
         if not self._channel.is_open or self._hellos == self._channel.generation:
             return
         self._hellos = self._channel.generation
+        log.info("connected to the service")
         self._reports.clear()  # what they say is in the hello, or told again after the full orders
         self._channel.send(
             Hello(
@@ -177,8 +186,15 @@ class Agent:
         elif isinstance(message, FileRequest):
             generation = self._channel.generation
             self._loop.in_thread("files", 2, partial(self._answer, message, generation), lambda _: None)
+        elif isinstance(message, ActionRequest):
+            generation = self._channel.generation
+            self._actions.take(message, partial(self._reply, generation))
         elif isinstance(message, Welcome):
             self._boot(message)
+
+    def _reply(self, generation: int, reply: ActionReply) -> None:
+        if generation == self._channel.generation:
+            self._channel.send(reply)
 
     def _tell(self, report: Report) -> None:
         self._reports.append(report)
@@ -206,6 +222,7 @@ class Agent:
             self._runner.has_containers = self._pool.has_containers
             self._users.prepare(self._pool.user_accounts or [])
             self._users.share(self._work.path("shared"))
+            self._actions.restore()
         except (OSError, msgspec.MsgspecError) as error:
             log.exception("the node cannot be prepared")
             self._pool = self._pool or PoolDocument()
@@ -356,6 +373,7 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
             linux.set_child_subreaper()
     agent = Agent(launch, root, can_switch_users=is_sandboxed and os.geteuid() == 0)
     agent.prepare()
+    log.info("agent %s of %s, boot %d, disk %d, is set up", __version__, launch.node_id, launch.boot, launch.disk)
     ready()
     agent.run()
     log.info("nobody has any use for this node any more")

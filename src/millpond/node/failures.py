@@ -1,8 +1,16 @@
-"""How the node words what went wrong with a task (``failureInfo``)."""
+"""How the node words what went wrong with a task (``failureInfo``), and what it will not do."""
 
 from __future__ import annotations
 
 from millpond.common.agent_protocol import FailureInfo
+
+
+class RefusedError(Exception):
+    """``code`` is the ``error`` of an :class:`~millpond.common.agent_protocol.ActionReply`."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def exit_code_failure(exit_code: int) -> FailureInfo:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import commandline
-from .users import Credentials
+from .users import LOGIN_IDS, Credentials
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _LINUX = sys.platform == "linux"
 _APART: dict[str, Any] = {"setsid": True} if _LINUX else {"setpgroup": 0}
 #: What Python ignores, and programs do not expect to find ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+_DAEMON_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -85,6 +86,8 @@ class Trees:
         self._strays: dict[int, _Stray] = {}
         #: Directories of ended trees whose background processes may live on.
         self._background: set[str] = set()
+        #: Processes of the node's own, which belong to no task.
+        self._daemons: set[int] = set()
         self._children_file = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
 
     @property
@@ -134,6 +137,22 @@ class Trees:
             raise LaunchError(str(refusal)) from refusal
         raise ProgramNotFoundError(command.words[0])
 
+    def spawn_daemon(self, words: list[str], output: str) -> int:
+        """Start a process of the node's own, which is root's and lives as long as it likes. Raises ``OSError``."""
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, output, _NEW_FILE, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        pid = os.posix_spawn(
+            words[0], words, _DAEMON_ENVIRONMENT, file_actions=actions, **_APART, setsigdef=_DEFAULT_SIGNALS
+        )
+        self._daemons.add(pid)
+        return pid
+
+    def is_alive(self, daemon: int) -> bool:
+        return daemon in self._daemons
+
     def kill(self, directory: str) -> None:
         """End a tree at once, its background processes too; :meth:`reap` tells when it is gone."""
         tree = self._trees.get(directory)
@@ -161,6 +180,7 @@ class Trees:
                 self._end(tree)
             else:
                 self._strays.pop(pid, None)
+                self._daemons.discard(pid)
         if not self._ending:
             return []
         self._find_strays(has_children)
@@ -185,7 +205,7 @@ class Trees:
         if not has_children:
             self._strays.clear()
             return
-        present = {pid for pid in self._children() if pid not in self._by_main}
+        present = {pid for pid in self._children() if pid not in self._by_main and pid not in self._daemons}
         for pid in self._strays.keys() - present:
             del self._strays[pid]
         for pid in present - self._strays.keys():
@@ -208,7 +228,9 @@ class Trees:
         return not mine
 
     def _suspects(self, pid: int) -> set[str]:
-        """Directories of the trees that a stray may belong to."""
+        """Directories of the trees that a stray may belong to; none where a user who logged in has left it."""
+        if _user(pid) in LOGIN_IDS:
+            return set()
         try:
             leader = self._by_main.get(os.getsid(pid)) or next(
                 (tree for tree in self._ending if tree.main == os.getsid(pid)), None
@@ -275,6 +297,17 @@ def _signal(pid: int, number: signal.Signals) -> None:
         pass
     except PermissionError:
         log.warning("not allowed to end process %d", pid)
+
+
+def _user(pid: int) -> int:
+    """A process's real user; -1 where that cannot be read."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
+            if line.startswith(b"Uid:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return -1
 
 
 def _marker(pid: int) -> str:

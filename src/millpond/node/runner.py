@@ -74,7 +74,7 @@ class Runner:
         self._users = users
         self._supplies = supplies
         self.applications = Applications(work.root, supplies)
-        self._trees = Trees()
+        self.trees = Trees()
         self._runs: dict[str, Run] = {}
         self._next_deadline: float | None = None
         self.has_containers = False
@@ -84,7 +84,7 @@ class Runner:
     @property
     def due_in_s(self) -> float:
         """Seconds until :meth:`tend` has something to do."""
-        due = _KILL_AGAIN_S if self._trees.wants_another_look else 3600.0
+        due = _KILL_AGAIN_S if self.trees.wants_another_look else 3600.0
         if self._next_deadline is not None:
             due = min(due, self._next_deadline - time.monotonic())
         return due
@@ -124,14 +124,14 @@ class Runner:
 
     def _halt(self, run: Run) -> None:
         if run.has_process:
-            self._trees.kill(run.directory)
+            self.trees.kill(run.directory)
         elif run.cancelled:
             run.cancelled.set()
 
     def tend(self, *, children: bool) -> None:
         """See to what has ended, and to what has run for too long."""
-        if children or self._trees.wants_another_look:
-            for ended in self._trees.reap():
+        if children or self.trees.wants_another_look:
+            for ended in self.trees.reap():
                 self._finish(self._runs[ended.directory], ended.exit_code)
         if self._next_deadline is not None and time.monotonic() >= self._next_deadline:
             self._enforce_deadlines()
@@ -178,7 +178,7 @@ class Runner:
                 working_directory=f"{run.directory}/wd",
                 credentials=user.credentials,
             )
-            self._trees.spawn(command, keeps_background=run.attempt is None)
+            self.trees.spawn(command, keeps_background=run.attempt is None)
         except ProgramNotFoundError as error:
             self._fail_to_start(run, failures.program_not_found(str(error)))
         except (LaunchError, ValueError, OSError) as error:

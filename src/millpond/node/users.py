@@ -20,13 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from . import system_files
 from .documents import LinuxUserConfiguration, UserAccount, UserIdentity
 
 #: Ids that systemd's table of user ids leaves unused: they meet no user of the machine.
 _FIRST_ID = 60600
 _FIRST_TASK_ID = 60700
+#: Users who log in (:mod:`.logins`).
+LOGIN_IDS = range(61001, 61184)
 #: The pool user's own group, and one that every user of the node is in.
-_POOL_GROUP = "_azbatchgrp"
+SHARED_GROUP, SHARED_GROUP_ID = "_azbatchgrp", _FIRST_ID
 
 
 class UnknownUserError(Exception):
@@ -115,15 +118,14 @@ class Users:
         self._auto: dict[tuple[bool, str], User] = {}
         self._free_leases: list[int] = []
         self._leases = 0
-        self._etc = Path("/etc")
 
     def prepare(self, accounts: list[UserAccount]) -> None:
         """Make the node's users, where they are not there from an earlier boot. Raises ``OSError``."""
-        pool_user = self._make("_azbatch", _FIRST_ID, _FIRST_ID, _POOL_GROUP)
+        pool_user = self._make("_azbatch", _FIRST_ID, SHARED_GROUP_ID, SHARED_GROUP)
         self._auto[False, "pool"] = User("_azbatch", "PoolNonAdmin", *pool_user)
         self._auto[True, "pool"] = User("_azbatchadmin", "PoolAdmin", *self._root())
         self._auto[True, "task"] = User("_azbatchadmin", "TaskAdmin", *self._root())
-        sudo = shutil.which("sudo") if self._can_switch else None
+        sudo = self._can_switch and has_sudo()
         for number, account in enumerate(accounts, 1):
             configured = account.linux_user_configuration or LinuxUserConfiguration()
             uid = configured.uid if configured.uid is not None else _FIRST_ID + number
@@ -131,7 +133,7 @@ class Users:
             is_admin = (account.elevation_level or "").lower() == "admin"
             system_user = self._make(account.name, uid, gid, account.name)
             if is_admin and sudo:
-                self._allow_sudo(account.name)
+                allow_sudo(account.name)
             elif is_admin:
                 system_user = self._root()
             self._accounts[account.name] = User(account.name, account.name, *system_user)
@@ -185,26 +187,27 @@ class Users:
             return self._own_login, Credentials(None)
         if name == "root":
             return self._root()
-        self._enter("group", group or name, f"x:{gid}:")
-        self._enter("passwd", name, f"x:{uid}:{gid}::/home/{name}:/bin/sh")
+        system_files.enter("group", group or name, f"x:{gid}:")
+        system_files.enter("passwd", name, f"x:{uid}:{gid}::/home/{name}:/bin/sh")
         return name, Credentials(uid, gid, tuple({gid, _FIRST_ID}))
 
-    def _enter(self, file: str, name: str, rest: str) -> None:
-        path = self._etc / file
-        lines = path.read_text().splitlines() if path.exists() else []
-        entry = f"{name}:{rest}"
-        if entry not in lines:
-            lines = [line for line in lines if not line.startswith(f"{name}:")]
-            path.write_text("\n".join([*lines, entry, ""]))
 
-    def _allow_sudo(self, name: str) -> None:
-        path = self._etc / "sudoers.d" / "batch-users"
-        rule = f"{name} ALL=(ALL) NOPASSWD:ALL\n"
-        path.parent.mkdir(exist_ok=True)
-        content = path.read_text() if path.exists() else ""
-        if rule not in content:
-            path.write_text(content + rule)
-            path.chmod(0o440)
+def has_sudo() -> bool:
+    return shutil.which("sudo") is not None
+
+
+def allow_sudo(name: str) -> bool:
+    """Let a user be root by ``sudo``, without a password. Returns whether there is one. Raises ``OSError``."""
+    if not has_sudo():
+        return False
+    path = system_files.ETC / "sudoers.d" / "batch-users"
+    rule = f"{name} ALL=(ALL) NOPASSWD:ALL\n"
+    path.parent.mkdir(exist_ok=True)
+    content = path.read_text() if path.exists() else ""
+    if rule not in content:
+        path.write_text(content + rule)
+        path.chmod(0o440)
+    return True
 
 
 def _login_of(uid: int) -> str:

@@ -26,6 +26,9 @@ REQUESTS: list[tuple[type[Model], str, str]] = [
     (pools.PoolResize, "PoolResizeParameter", "BatchPoolResizeOptions"),
     (pools.NodesRemove, "NodeRemoveParameter", "BatchNodeRemoveOptions"),
     (nodes.NodeReboot, "NodeRebootParameter", "BatchNodeRebootOptions"),
+    (nodes.NodeUserAdd, "ComputeNodeUser", "BatchNodeUserCreateOptions"),
+    (nodes.NodeUserUpdate, "NodeUpdateUserParameter", "BatchNodeUserReplaceOptions"),
+    (nodes.ServiceLogsUpload, "UploadBatchServiceLogsConfiguration", "UploadBatchServiceLogsOptions"),
     (nodes.NodeReimage, "NodeReimageParameter", "BatchNodeReimageOptions"),
     (nodes.NodeDeallocate, "", "BatchNodeDeallocateOptions"),
     (nodes.NodeDisableScheduling, "NodeDisableSchedulingParameter", "BatchNodeDisableSchedulingOptions"),
@@ -48,6 +51,9 @@ ANSWERS: list[tuple[type[Model], str, str]] = [
     (pools.Pool, "CloudPool", "BatchPool"),
     (nodes.Node, "ComputeNode", "BatchNode"),
     (nodes.PoolNodeCounts, "PoolNodeCounts", "BatchPoolNodeCounts"),
+    (nodes.NodeVmExtension, "NodeVMExtension", "BatchNodeVMExtension"),
+    (nodes.RemoteLoginSettings, "ComputeNodeGetRemoteLoginSettingsResult", "BatchNodeRemoteLoginSettings"),
+    (nodes.ServiceLogsUploaded, "UploadBatchServiceLogsResult", ""),
     (nodes.NodeFile, "NodeFile", "BatchNodeFile"),
     (jobs.Job, "CloudJob", "BatchJob"),
     (schedules.JobSchedule, "CloudJobSchedule", "BatchJobSchedule"),
@@ -211,6 +217,10 @@ def test_enumerations_have_the_newest_values(model: type[Model], name: str) -> N
 
 #: Values that are right where the first one that comes to mind is not.
 _RIGHT: dict[str, Any] = {
+    "startTime": "2026-01-31T12:00:00Z",
+    "endTime": "2026-01-31T12:00:00Z",
+    "expiryTime": "2026-01-31T12:00:00Z",
+    "sshPublicKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHnobody me@here",
     "priority": 200,
     "nodeList": ["n"],
     "fileMode": "0770",

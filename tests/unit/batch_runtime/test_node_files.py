@@ -10,7 +10,7 @@ import pytest
 from tests.unit.batch_runtime.simulated import MOMENT_S, Channel, World, file_reply, running_world
 
 from millpond.batch import agents
-from millpond.batch.agents import NodeFiles
+from millpond.batch.node_files import NodeFiles
 from millpond.common.agent_protocol import FILE_CHUNK, FileEntry, FileRequest
 from millpond.common.errors import ServiceError
 
@@ -164,7 +164,7 @@ async def test_node_that_hangs_up_is_not_ready(node: Node) -> None:
 
 
 async def test_node_that_does_not_answer_is_not_ready(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "_FILE_S", MOMENT_S)
+    monkeypatch.setattr(agents, "_ANSWER_S", MOMENT_S)
     with pytest.raises(ServiceError, match="NodeNotReady"):
         await node.files.stat(node.key, "f")
     late = await node.asked()

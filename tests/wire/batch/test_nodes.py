@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +18,17 @@ from azure.batch.models._models import (  # the SDK forgot to export them
     BatchNodeDisableSchedulingOptions,
     BatchNodeReimageOptions,
 )
-from azure.core.exceptions import HttpResponseError, ResourceExistsError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import AccountSasPermissions, ContainerClient, ResourceTypes, generate_account_sas
+from tests.clients import run_client
+from tests.servers import Server
+from tests.system.nodes import sandbox_problem
 from tests.wire.batch.make import wait_for
 from tests.wire.batch.raw import RawClient
 
+import millpond
+
+IN_SANDBOXES = pytest.mark.skipif(os.geteuid() != 0 or bool(sandbox_problem()), reason="needs sandboxes made by root")
 DEALLOCATE = BatchNodeDeallocateOptions(node_deallocate_option="terminate")
 REIMAGE = BatchNodeReimageOptions(node_reimage_option="requeue")
 
@@ -23,12 +36,8 @@ REIMAGE = BatchNodeReimageOptions(node_reimage_option="requeue")
 def add_pool(client: BatchClient, pool_id: str, **options: Any) -> None:
     image = models.BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server")
     machine = models.VirtualMachineConfiguration(image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04")
-    fields = {"target_dedicated_nodes": 1, **options}
-    client.create_pool(
-        models.BatchPoolCreateOptions(
-            id=pool_id, vm_size="standard_d2s_v3", virtual_machine_configuration=machine, **fields
-        )
-    )
+    fields = {"target_dedicated_nodes": 1, "virtual_machine_configuration": machine, **options}
+    client.create_pool(models.BatchPoolCreateOptions(id=pool_id, vm_size="standard_d2s_v3", **fields))
 
 
 def node_in(client: BatchClient, pool: str, state: str) -> models.BatchNode:
@@ -130,6 +139,122 @@ def test_reimaged_node_is_empty_and_runs_its_start_task(client: BatchClient, poo
     assert code_of(refusal.value) in ("TaskFilesCleanedup", "FileNotFound")
 
 
+@IN_SANDBOXES
+def test_users_are_added_updated_and_deleted(client: BatchClient, raw: RawClient, pool: str) -> None:
+    node = node_in(client, pool, "idle").id
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)
+    user = models.BatchNodeUserCreateOptions(name="alice", password="kt#_gahr!@aGERDXA", expiry_time=later)
+    client.create_node_user(pool, node, user)
+    with pytest.raises(ResourceExistsError) as refusal:
+        client.create_node_user(pool, node, user)
+    assert code_of(refusal.value) == "NodeUserExists"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHnobody me@here"
+    client.replace_node_user(pool, node, "alice", models.BatchNodeUserReplaceOptions(ssh_public_key=key))
+    client.delete_node_user(pool, node, "alice")
+    absent: list[Callable[[], None]] = [
+        lambda: client.delete_node_user(pool, node, "alice"),
+        lambda: client.replace_node_user(pool, node, "alice", models.BatchNodeUserReplaceOptions(password="x")),
+    ]
+    for operation in absent:
+        with pytest.raises(ResourceNotFoundError) as missing:
+            operation()
+        assert code_of(missing.value) == "NodeUserNotFound"
+    users = f"/pools/{pool}/nodes/{node}/users"
+    for body, culprit in (
+        ({"name": "no/name"}, "name"),
+        ({"name": "bob", "sshPublicKey": "no key"}, "sshPublicKey"),
+        ({"name": "bob", "password": "two\nlines"}, "password"),
+        ({"name": "bob", "expiryTime": "2020-01-01T00:00:00Z"}, "expiryTime"),
+        ({"name": "bob", "expiryTime": "soon"}, "expiryTime"),
+    ):
+        reply = raw.send("POST", users, body)
+        assert (reply.status, reply.code, reply.values["PropertyName"]) == (400, "InvalidPropertyValue", culprit)
+    assert raw.send("POST", users, {"password": "x"}).code == "MissingRequiredProperty"
+    assert raw.send("POST", f"/pools/{pool}/nodes/none/users", {"name": "bob"}).code == "NodeNotFound"
+
+
+@IN_SANDBOXES
+@pytest.mark.skipif(not shutil.which("sshd", path="/usr/sbin:/usr/bin"), reason="needs an SSH server (openssh-server)")
+def test_remote_login_settings_lead_to_an_ssh_server(client: BatchClient, pool: str) -> None:
+    node = node_in(client, pool, "idle")
+    settings = client.get_node_remote_login_settings(pool, node.id)
+    assert settings.remote_login_ip_address == node.ip_address
+    with socket.create_connection((settings.remote_login_ip_address, settings.remote_login_port), 10) as connection:
+        assert connection.recv(100).startswith(b"SSH-2.0-")
+
+
+def test_there_is_no_remote_desktop(raw: RawClient, client: BatchClient, pool: str) -> None:
+    node = node_in(client, pool, "idle").id
+    reply = raw.send("GET", f"/pools/{pool}/nodes/{node}/rdp", version="2024-02-01.19.0")
+    assert (reply.status, reply.code) == (409, "OperationNotValidOnNode")
+    assert raw.send("GET", f"/pools/{pool}/nodes/{node}/rdp").code == "UnsupportedRequestVersion"
+
+
+def test_logs_of_the_time_asked_for_are_uploaded(client: BatchClient, server: Server, pool: str) -> None:
+    node = node_in(client, pool, "idle").id
+    now = datetime.datetime.now(datetime.UTC)
+    hour = datetime.timedelta(hours=1)
+    names = server.credentials
+    sas = generate_account_sas(
+        names["STORAGE_ACCOUNT_NAME"],
+        names["STORAGE_ACCOUNT_KEY"],
+        ResourceTypes(object=True),
+        AccountSasPermissions(write=True, create=True),
+        now + hour,
+    )
+    with ContainerClient(server.blob_url, "logs", names["STORAGE_ACCOUNT_KEY"]) as container:
+        container.create_container()
+        upload = models.UploadBatchServiceLogsOptions(container_url=f"{container.url}?{sas}", start_time=now - hour)
+        result = client.upload_node_logs(pool, node, upload)
+        assert result.number_of_files_uploaded == 1
+        assert re.fullmatch(rf"batch-[0-9A-F]{{16}}/{pool}/{node}/[0-9a-f-]{{36}}", result.virtual_directory_name)
+        blobs = {blob.name: container.download_blob(blob.name).readall() for blob in container.list_blobs()}
+        [(name, log)] = blobs.items()
+        assert name == f"{result.virtual_directory_name}/agent.log"
+        assert f"agent {millpond.__version__} of {node}".encode() in log
+        for start, end in ((now + hour, None), (now - 2 * hour, now - hour)):
+            options = models.UploadBatchServiceLogsOptions(
+                container_url=f"{container.url}?{sas}", start_time=start, end_time=end
+            )
+            assert client.upload_node_logs(pool, node, options).number_of_files_uploaded == 0
+        assert len(list(container.list_blobs())) == 1
+        for wrong in (container.url, f"{container.url}none?{sas}"):
+            with pytest.raises(HttpResponseError) as refusal:
+                options = models.UploadBatchServiceLogsOptions(container_url=wrong, start_time=now - hour)
+                client.upload_node_logs(pool, node, options)
+            assert (refusal.value.status_code, code_of(refusal.value)) == (400, "InvalidPropertyValue")
+            assert "sig=" not in str(refusal.value.error)
+
+
+def test_extensions_are_listed_as_what_they_are(client: BatchClient, pool: str) -> None:
+    node = node_in(client, pool, "idle").id
+    assert list(client.list_node_extensions(pool, node)) == []
+    image = models.BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server")
+    extension = models.VMExtension(
+        name="Monitor",
+        publisher="Microsoft.Azure.Monitor",
+        type="AzureMonitorLinuxAgent",
+        settings={"a": "b"},
+        protected_settings={"secret": "secret"},
+    )
+    machine = models.VirtualMachineConfiguration(
+        image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04", extensions=[extension]
+    )
+    add_pool(client, "extended", virtual_machine_configuration=machine)
+    node = node_in(client, "extended", "idle").id
+    [listed] = client.list_node_extensions("extended", node)
+    assert listed.provisioning_state == "Failed"
+    assert listed.vm_extension is not None
+    assert (listed.vm_extension.name, listed.vm_extension.settings) == ("Monitor", {"a": "b"})
+    assert listed.vm_extension.protected_settings is None
+    assert listed.instance_view is not None
+    assert "nothing was installed" in str(listed.instance_view.statuses)
+    assert client.get_node_extension("extended", node, "monitor").vm_extension == listed.vm_extension
+    with pytest.raises(ResourceNotFoundError):
+        client.get_node_extension("extended", node, "other")
+    client.begin_delete_pool("extended", polling_interval=0)
+
+
 def test_options_of_nodes_are_checked(raw: RawClient, client: BatchClient, pool: str) -> None:
     node = node_in(client, pool, "idle").id
     for operation, member in (
@@ -144,3 +269,10 @@ def test_options_of_nodes_are_checked(raw: RawClient, client: BatchClient, pool:
         assert (missing.status, missing.code) == (404, "NodeNotFound")
     reply = raw.send("POST", f"/pools/{pool}/nodes/{node}/start", version="2024-02-01.19.0")
     assert (reply.status, reply.code) == (400, "UnsupportedRequestVersion")
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "14.2.0"])
+def test_older_clients_see_to_nodes(version: str, server: Server) -> None:
+    has_users = "users" if os.geteuid() == 0 and not sandbox_problem() else "no-users"
+    script = Path(__file__).with_name("clients") / "nodes_msrest.py"
+    run_client(f"batch-{version}", script, f"nodes-{version[:2].strip('.')}", has_users, env=server.credentials)

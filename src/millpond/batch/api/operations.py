@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import error
-from . import account, applications, files, job_schedules, jobs, nodes, pools, scaling, tasks
+from . import (
+    account,
+    applications,
+    files,
+    job_schedules,
+    jobs,
+    node_access,
+    node_diagnosis,
+    nodes,
+    pools,
+    scaling,
+    tasks,
+)
 from .http import Answer, Call
 from .routes import Operation
 
@@ -57,6 +69,29 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_NODE}/start", nodes.compute_node_start, since="2024-07-01"),
     Operation("POST", f"{_NODE}/disablescheduling", nodes.compute_node_disable_scheduling),
     Operation("POST", f"{_NODE}/enablescheduling", nodes.compute_node_enable_scheduling),
+    Operation("POST", f"{_NODE}/users", node_access.compute_node_add_user),
+    Operation("PUT", f"{_NODE}/users/{{userName}}", node_access.compute_node_update_user),
+    Operation("DELETE", f"{_NODE}/users/{{userName}}", node_access.compute_node_delete_user),
+    Operation(
+        "GET",
+        f"{_NODE}/remoteloginsettings",
+        node_access.compute_node_get_remote_login_settings,
+        since="2016-02-01",
+    ),
+    Operation("GET", f"{_NODE}/rdp", node_access.compute_node_get_remote_desktop, until="2024-02-01"),
+    Operation(
+        "POST",
+        f"{_NODE}/uploadbatchservicelogs",
+        node_diagnosis.compute_node_upload_batch_service_logs,
+        since="2018-03-01",
+    ),
+    Operation("GET", f"{_NODE}/extensions", node_diagnosis.compute_node_extension_list, since="2021-06-01"),
+    Operation(
+        "GET",
+        f"{_NODE}/extensions/{{extensionName}}",
+        node_diagnosis.compute_node_extension_get,
+        since="2021-06-01",
+    ),
     Operation("GET", f"{_NODE}/files", files.file_list_from_compute_node),
     Operation("GET", f"{_NODE}/files/{{filePath}}", files.file_get_from_compute_node),
     Operation("HEAD", f"{_NODE}/files/{{filePath}}", files.file_get_properties_from_compute_node),
@@ -102,14 +137,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/poolusagemetrics", not_implemented),
     Operation("GET", "/lifetimepoolstats", not_implemented, until="2022-10-01"),
     Operation("GET", "/lifetimejobstats", not_implemented, until="2022-10-01"),
-    Operation("POST", f"{_NODE}/users", not_implemented),
-    Operation("PUT", f"{_NODE}/users/{{userName}}", not_implemented),
-    Operation("DELETE", f"{_NODE}/users/{{userName}}", not_implemented),
-    Operation("GET", f"{_NODE}/remoteloginsettings", not_implemented, since="2016-02-01"),
-    Operation("GET", f"{_NODE}/rdp", not_implemented, until="2024-02-01"),
-    Operation("POST", f"{_NODE}/uploadbatchservicelogs", not_implemented, since="2018-03-01"),
-    Operation("GET", f"{_NODE}/extensions", not_implemented, since="2021-06-01"),
-    Operation("GET", f"{_NODE}/extensions/{{extensionName}}", not_implemented, since="2021-06-01"),
     Operation("GET", f"{_JOB}/jobpreparationandreleasetaskstatus", not_implemented),
     Operation("GET", "/certificates", not_implemented, until="2024-02-01"),
     Operation("POST", "/certificates", not_implemented, until="2024-02-01"),

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from ..errors import error
-from .wire import common, jobs, pools, tasks
+from .wire import common, jobs, nodes, pools, tasks
 from .wire.fields import Model, wire_name
 from .wire.shape import members
 
@@ -35,11 +35,13 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     },
     pools.VirtualMachineConfiguration: {
         "container_configuration": "Containers are not supported yet.",
-        "extensions": "Extensions of virtual machines are not supported.",
         "windows_configuration": "Nodes run Linux.",
     },
     pools.NetworkConfiguration: {
         "endpoint_configuration": "Ports are not mapped yet; a node's own address can be reached from this machine.",
+    },
+    nodes.ServiceLogsUpload: {
+        "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
     },
     common.Process: {
         "container_settings": "Containers are not supported yet.",

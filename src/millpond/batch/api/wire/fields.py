@@ -52,9 +52,11 @@ _SPELLINGS = {
     "in_vm_access_control_profile_reference_id": "inVMAccessControlProfileReferenceId",
     "inbound_nat_pools": "inboundNATPools",
     "node_agent_sku_id": "nodeAgentSKUId",
+    "ipv6_remote_login_ip_address": "ipv6RemoteLoginIPAddress",
     "public_fqdn": "publicFQDN",
     "public_ip_address": "publicIPAddress",
     "public_ip_address_configuration": "publicIPAddressConfiguration",
+    "remote_login_ip_address": "remoteLoginIPAddress",
     "skip_withdraw_from_vnet": "skipWithdrawFromVNet",
     "target_os_version": "targetOSVersion",
     "upgrading_os": "upgradingOS",
@@ -77,6 +79,8 @@ _DURATION = r"\AP(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d
 _NO_NUL = r"\A[^\0]*\Z"
 _VARIABLE = r"\A[^=\0]+\Z"
 _WEB_URL = r"\A[Hh][Tt][Tt][Pp][Ss]?://[^/\s]"
+#: What the programs of a Linux system take for the name of a user.
+USER_NAME = r"\A[A-Za-z_][A-Za-z0-9_-]{0,31}\Z"
 _OCTAL = r"\A[0-7]{1,5}\Z"
 
 #: What a value that does not match one of the patterns is told.
@@ -87,6 +91,7 @@ PATTERN_REASONS = {
     _NO_NUL: "The value contains a NUL character.",
     _VARIABLE: "The name is empty or contains '=' or a NUL character.",
     _WEB_URL: "The value is not a URL that begins with http:// or https://.",
+    USER_NAME: "The name is none that a Linux system takes for a user.",
     _OCTAL: "The mode is not an octal number.",
 }
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, Meta
+
+from millpond.common.clock import from_iso
 
 from ...model.pool import DeallocationOption, NodeState, SchedulingState, StartTaskState
 from ...model.task import TaskResult, TaskState
-from .common import ContainerInfo, FailureInfo, NameValuePair
-from .fields import Maybe, Model, Moment, Since, Until
-from .pools import CertificateReference, ImageReference, StartTask
+from .common import ContainerInfo, FailureInfo, IdentityReference, NameValuePair
+from .fields import USER_NAME, Maybe, Model, Moment, NonEmpty, PropertyError, Since, Until, wire_name
+from .pools import CertificateReference, ImageReference, StartTask, VmExtension
 from .tasks import TaskExecutionInfo
 
 
@@ -28,6 +30,84 @@ class NodeDeallocate(Model, kw_only=True):
 
 class NodeDisableScheduling(Model, kw_only=True):
     node_disable_scheduling_option: Maybe[Literal["requeue", "terminate", "taskcompletion"]] = UNSET
+
+
+#: As OpenSSH has them in ``authorized_keys``: type, key in base64, and perhaps a comment.
+_PUBLIC_KEY = r"\A\s*(?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?\s*\Z"
+#: A password of one line.
+_ONE_LINE = r"\A[^\0\r\n]*\Z"
+
+
+def _check_moments(model: Model, *names: str) -> None:
+    """Raises :class:`PropertyError` for a text that is no time."""
+    for name in names:
+        if (text := getattr(model, name)) is not UNSET:
+            try:
+                from_iso(text)
+            except ValueError:
+                raise PropertyError(wire_name(name), "The value is not an ISO 8601 time.") from None
+
+
+class NodeUserAdd(Model, kw_only=True):
+    name: Annotated[str, Meta(pattern=USER_NAME)]
+    is_admin: Maybe[bool] = UNSET
+    expiry_time: Maybe[Moment] = UNSET
+    password: Maybe[Annotated[str, Meta(pattern=_ONE_LINE)]] = UNSET
+    ssh_public_key: Annotated[Maybe[Annotated[str, Meta(pattern=_PUBLIC_KEY)]], Since("2016-02-01")] = UNSET
+
+    def __post_init__(self) -> None:
+        _check_moments(self, "expiry_time")
+
+
+class NodeUserUpdate(Model, kw_only=True):
+    expiry_time: Maybe[Moment] = UNSET
+    password: Maybe[Annotated[str, Meta(pattern=_ONE_LINE)]] = UNSET
+    ssh_public_key: Annotated[Maybe[Annotated[str, Meta(pattern=_PUBLIC_KEY)]], Since("2016-02-01")] = UNSET
+
+    def __post_init__(self) -> None:
+        _check_moments(self, "expiry_time")
+
+
+class RemoteLoginSettings(Model, kw_only=True):
+    remote_login_ip_address: str
+    remote_login_port: int
+    ipv6_remote_login_ip_address: Annotated[Maybe[str], Since("2025-06-01")] = UNSET
+    ipv6_remote_login_port: Annotated[Maybe[int], Since("2025-06-01")] = UNSET
+
+
+class ServiceLogsUpload(Model, kw_only=True):
+    container_url: NonEmpty
+    start_time: Moment
+    end_time: Maybe[Moment] = UNSET
+    identity_reference: Annotated[Maybe[IdentityReference], Since("2021-06-01")] = UNSET
+
+    def __post_init__(self) -> None:
+        _check_moments(self, "start_time", "end_time")
+
+
+class ServiceLogsUploaded(Model, kw_only=True):
+    virtual_directory_name: str
+    number_of_files_uploaded: int
+
+
+class InstanceViewStatus(Model, kw_only=True):
+    code: Maybe[str] = UNSET
+    display_status: Maybe[str] = UNSET
+    level: Maybe[Literal["Error", "Info", "Warning"]] = UNSET
+    message: Maybe[str] = UNSET
+    time: Maybe[Moment] = UNSET
+
+
+class VmExtensionInstanceView(Model, kw_only=True):
+    name: Maybe[str] = UNSET
+    statuses: Maybe[list[InstanceViewStatus]] = UNSET
+    sub_statuses: Maybe[list[InstanceViewStatus]] = UNSET
+
+
+class NodeVmExtension(Model, kw_only=True):
+    provisioning_state: Maybe[str] = UNSET
+    vm_extension: Maybe[VmExtension] = UNSET
+    instance_view: Maybe[VmExtensionInstanceView] = UNSET
 
 
 class NodeError(Model, kw_only=True):
