@@ -7,6 +7,7 @@ from typing import Any
 
 from millpond.batch.model.changes import Changes, Dependency, FileDeletion, PoolSample
 from millpond.batch.model.job import Job, JobState
+from millpond.batch.model.job_node import JobNode
 from millpond.batch.model.keys import task_number
 from millpond.batch.model.pool import Node, Pool
 from millpond.batch.model.schedule import JobSchedule, JobScheduleState
@@ -24,6 +25,7 @@ class DictArchive:
         self.jobs: dict[str, Job] = {}
         self.schedules: dict[str, JobSchedule] = {}
         self.tasks: dict[str, dict[str, Task]] = {}
+        self.job_nodes: dict[tuple[str, str], JobNode] = {}
         self.documents: dict[tuple[str, str], bytes] = {}
         #: Open dependencies: by job, prerequisite and seq of who waits.
         self.dependencies: dict[Dependency, bool] = {}
@@ -54,6 +56,8 @@ class DictArchive:
             self._put(self.tasks.setdefault(job_key, {}), task_key, task)
             if task is None:
                 self._put(self.documents, (job_key, task_key), None)
+        for pair, record in changes.job_nodes.items():
+            self._put(self.job_nodes, pair, record)
         for key_pair, document in changes.documents.items():
             self._put(self.documents, key_pair, document)
         for name in [name for name in self.samples if name[0] in changes.forgotten_samples]:
@@ -80,6 +84,8 @@ class DictArchive:
             self._close_dependencies_of(job, key)
             self._put(self.tasks[job], key, None)
             self._put(self.documents, (job, key), None)
+        for pair in [pair for pair in self.job_nodes if pair[0] == job]:
+            self._put(self.job_nodes, pair, None)
 
     def _close_dependencies_of(self, job: str, task: str) -> None:
         known = self.tasks.get(job, {}).get(task)

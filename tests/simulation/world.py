@@ -219,6 +219,7 @@ class World:
             self.archive.unfinished_jobs(),
             self.archive.unfinished_schedules(),
             self.archive.placed(),
+            list(self.archive.job_nodes.values()),
             self.now,
             self.archive.all_samples(),
         )

@@ -110,6 +110,8 @@ class NodeOrders(msgspec.Struct):
     start: list[tuple[AttemptRef, Assignment]] = []
     stop: list[AttemptRef] = []
     forget: list[AttemptRef] = []
+    #: To be forgotten with their files.
+    discard: list[AttemptRef] = []
     delete: list[DeleteFiles] = []
 
 
@@ -324,10 +326,11 @@ class Agents:
                 self._runtime.post(self._never_started(connection, attempt))
         stop = [known[attempt] for attempt in orders.stop if attempt in known]
         forget = [known.pop(attempt) for attempt in orders.forget if attempt in known]
+        discard = [known.pop(attempt) for attempt in orders.discard if attempt in known]
         if welcome:  # what the full orders do not name, the agent holds no longer
             named = {attempt for attempt, _ in orders.start}.union(orders.stop)
             connection.attempts = {attempt: known[attempt] for attempt in named if attempt in known}
-        elif not (orders.start or stop or forget or orders.delete):
+        elif not (orders.start or stop or forget or discard or orders.delete):
             return
         connection.send(
             Orders(
@@ -336,6 +339,7 @@ class Agents:
                 start=[assignment for _, assignment in orders.start],
                 stop=stop,
                 forget=forget,
+                discard=discard,
                 delete=orders.delete,
             )
         )

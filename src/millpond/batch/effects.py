@@ -34,6 +34,7 @@ from .engine.messages import (
     SyncNode,
 )
 from .model.job import Job
+from .model.job_node import JobTaskKind
 from .model.pool import Node, NodeState, Pool
 from .providers.base import NodeRequest, NotGranted, Observation, Provider
 from .runtime import Outcome, Runtime
@@ -92,7 +93,8 @@ class Effects:
                 case StopTask():
                     drafts[effect.node].stop.append(effect.attempt)
                 case ForgetTask():
-                    drafts[effect.node].forget.append(effect.attempt)
+                    draft = drafts[effect.node]
+                    (draft.discard if effect.discard else draft.forget).append(effect.attempt)
                 case SyncNode() if node := outcome.nodes.get(effect.node):
                     pool = outcome.pools[node.pool]
                     welcomes[node.key] = self._welcome(node, pool)
@@ -243,19 +245,46 @@ def _draft_start(
     draft: NodeOrders, start: StartTask, outcome: Outcome, environments: Mapping[str, dict[str, str]]
 ) -> None:
     """Add a start to a node's orders, unless the task has gone on or away in the same batch."""
-    stored = outcome.tasks.get((start.attempt.job, start.attempt.task))
+    job = outcome.jobs.get(start.attempt.job)
+    if job is None:
+        return
+    environment = environments[job.key]
+    if start.kind is not None:
+        draft.start.append((start.attempt, _job_task(job, start.kind, start.attempt.attempt, environment)))
+        return
+    stored = outcome.tasks.get((job.key, start.attempt.task))
     if stored is None or stored.task.attempt != start.attempt.attempt:
         return
     task = stored.task
     assignment = Assignment(
-        attempt=Attempt(outcome.jobs[task.job].id, task.id, task.attempt),
+        attempt=Attempt(job.id, task.id, task.attempt),
         required_slots=start.required_slots,
         task=stored.document,
         max_wall_clock_time=task.max_wall_clock_time,
         retention_time=task.retention_time,
-        environment=environments[task.job],
+        environment=environment,
+        preparation=_preparation_id(job),
     )
     draft.start.append((start.attempt, assignment))
+
+
+def _job_task(job: Job, kind: JobTaskKind, attempt: int, environment: dict[str, str]) -> Assignment:
+    task = job.preparation if kind is JobTaskKind.PREPARATION else job.release
+    assert task is not None  # noqa: S101 - it was ordered to run
+    return Assignment(
+        kind=kind.value,
+        attempt=Attempt(job.id, task.id, attempt),
+        required_slots=0,
+        task=msgspec.json.encode(job.document[f"job{kind.capitalize()}Task"]),
+        max_wall_clock_time=task.max_wall_clock_time,
+        retention_time=task.retention_time,
+        environment=environment,
+        preparation=_preparation_id(job) if kind is JobTaskKind.RELEASE else None,
+    )
+
+
+def _preparation_id(job: Job) -> str | None:
+    return None if job.preparation is None else job.preparation.id
 
 
 def _environment(job: Job) -> dict[str, str]:

@@ -132,6 +132,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
     "JobScheduleNotFound": (404, "The specified job schedule does not exist."),
     "JobScheduleWithSameIdExists": (409, "A job schedule with the same id as the specified job exists."),
     "JobWithSameIdExists": (409, "A job with the same id as the specified job schedule exists."),
+    "JobPreparationTaskNotSpecified": (409, "The specified job has no job preparation task."),
     "TaskCompleted": (409, "The specified task is already in completed state."),
     "TaskDependenciesNotSpecifiedOnJob": (
         400,
@@ -140,6 +141,8 @@ _ERRORS: dict[str, tuple[int, str]] = {
     "TaskDependencyListTooLong": (400, "The list of tasks that the task depends on is too long."),
     "TaskDependencyRangesTooLong": (400, "The list of ranges of tasks that the task depends on is too long."),
     "TaskExists": (409, "The specified task already exists."),
+    "TaskIdSameAsJobPreparationTask": (409, "The specified task id is the id of the job preparation task."),
+    "TaskIdSameAsJobReleaseTask": (409, "The specified task id is the id of the job release task."),
     "TaskNotCompleted": (409, "The specified task has not completed."),
     "TaskNotFound": (404, "The specified task does not exist."),
     "TaskSucceeded": (409, "The specified task has completed successfully."),

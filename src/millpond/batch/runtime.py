@@ -379,7 +379,11 @@ class _Worker:
                 nodes[effect.node] = state.nodes[effect.node]
                 chores[effect.node] = self._writer.chores(effect.node)
         jobs = {start.attempt.job: state.jobs[start.attempt.job] for start in starts if start.attempt.job in state.jobs}
-        wanted = ((start.attempt.job, start.attempt.task) for start in starts if start.attempt.job in jobs)
+        wanted = (
+            (start.attempt.job, start.attempt.task)
+            for start in starts
+            if start.kind is None and start.attempt.job in jobs
+        )
         return Outcome(
             effects=[effect for effect in effects if not isinstance(effect, RaiseAt | PurgeJob)],
             tasks=self._writer.stored_tasks(wanted),
@@ -411,23 +415,24 @@ class _Worker:
         self._chores = []
         self._timers.clear()
         self._purges.clear()
-        snapshot = self._writer.load()
+        stored = self._writer.load()
         state = self._state = State(
             _Archive(self._writer, self._flush), ready_window=self._ready_window, limits=self._limits
         )
         now = self._clock.now()
         effects = restore(
             state,
-            snapshot.pools,
-            snapshot.nodes,
-            snapshot.jobs,
-            snapshot.schedules,
-            snapshot.placed,
+            stored.pools,
+            stored.nodes,
+            stored.jobs,
+            stored.schedules,
+            stored.placed,
+            stored.job_nodes,
             now,
-            snapshot.samples,
+            stored.samples,
         )
         effects += settle(state, now)
-        self._hand_over((), self._commit(state, effects, snapshot.nodes))
+        self._hand_over((), self._commit(state, effects, stored.nodes))
         return state
 
     def _reload(self) -> State | None:

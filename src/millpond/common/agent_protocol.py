@@ -173,6 +173,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
+    #: 0: it takes none, and waits for none.
     required_slots: int
     #: The task's document.
     task: bytes
@@ -181,6 +182,10 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     retention_time: int
     #: The job's common environment settings.
     environment: dict[str, str] = {}
+    #: Other tasks may read a preparation task's files, and what it leaves in the background lives on.
+    kind: Literal["task", "preparation", "release"] = "task"
+    #: The id of the job's preparation task, where it has one and this is not it.
+    preparation: str | None = None
 
 
 class DeleteFiles(msgspec.Struct, frozen=True):
@@ -194,8 +199,8 @@ class DeleteFiles(msgspec.Struct, frozen=True):
 class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
     """``start``: attempts to run, in order, each as soon as slots are free for it. ``stop``: attempts to end.
 
-    ``forget``: attempts whose end is on record. ``full``: what is held and not in ``start`` is to be ended
-    (if it runs) or forgotten.
+    ``forget``: attempts whose end is on record. ``discard``: the same, and their directories may go, unless a later
+    attempt uses them. ``full``: what is held and not in ``start`` is to be ended (if it runs) or forgotten.
     """
 
     task_slots: int
@@ -203,6 +208,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
     start: list[Assignment] = []
     stop: list[Attempt] = []
     forget: list[Attempt] = []
+    discard: list[Attempt] = []
     delete: list[DeleteFiles] = []
 
 

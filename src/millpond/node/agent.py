@@ -53,7 +53,7 @@ from .documents import ApplicationPackageReference, PoolDocument, decode_pool, d
 from .files import FileService
 from .log import set_up as set_up_log
 from .loop import Loop
-from .machine import Instruction, Kill, Launch, Machine, Tell
+from .machine import Discard, Instruction, Kill, Launch, Machine, Tell
 from .retention import Retention
 from .runner import Outcome, Run, Runner
 from .start_task import StartTask
@@ -274,6 +274,8 @@ class Agent:
                 self._launch_attempt(instruction.assignment)
             elif isinstance(instruction, Kill):
                 self._runner.stop(self._work.directory_of(instruction.attempt))
+            elif isinstance(instruction, Discard):
+                self._discard(task_directory(instruction.attempt.job_id, instruction.attempt.task_id))
             else:
                 self._delete(instruction.chore)
         self._is_following = False
@@ -294,6 +296,8 @@ class Agent:
                 on_end,
                 assignment.attempt,
                 assignment.environment,
+                kind=assignment.kind,
+                preparation=assignment.preparation,
             )
         )
 
@@ -311,12 +315,15 @@ class Agent:
     # --- files
 
     def _delete(self, chore: DeleteFiles) -> None:
-        """Take a task's or a job's files out of sight at once, and off the disk in a while."""
-        try:
-            self._work.discard(self._work.path(task_directory(chore.job_id, chore.task_id)))
-        except OSError as error:
-            log.error("cannot remove the files of %s/%s: %s", chore.job_id, chore.task_id, error)
+        self._discard(task_directory(chore.job_id, chore.task_id))
         self._follow(self._machine.on_deleted(chore.chore, self._clock.now()))
+
+    def _discard(self, directory: str) -> None:
+        """Take a directory out of sight at once, and off the disk in a while."""
+        try:
+            self._work.discard(self._work.path(directory))
+        except OSError as error:
+            log.error("cannot remove %s: %s", directory, error)
 
     def _clean_up(self) -> None:
         """Remove directories whose retention time is over, unless a later run uses them."""

@@ -3,7 +3,7 @@
 An attempt at a task is in one of three places:
 
 * *waiting*: ordered, and no free slots for it yet. The queue is strict: whoever is at its head goes first, so that
-  a task that needs many slots is not overtaken forever.
+  a task that needs many slots is not overtaken forever. What takes no slots waits for nobody.
 * *running*: its instruction to launch was given, and its end has not been told. It holds its slots until all of its
   processes are gone, also while it is being ended.
 * *ended*: its report is kept, and told again on every new channel, until the service has it on record.
@@ -54,13 +54,20 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove the directory of an ended attempt that nobody asks about any more."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Send a report."""
 
     report: Report
 
 
-Instruction = Launch | Kill | Delete | Tell
+Instruction = Launch | Kill | Delete | Discard | Tell
 
 #: Why a running attempt is being ended: on order, or because no order mentions it any more.
 Ending = Literal["stopped", "discarded"]
@@ -107,6 +114,8 @@ class Machine:
             self._settle(orders, instructions)
         for attempt in orders.forget:
             self._ended.pop(attempt, None)
+        ended = [attempt for attempt in orders.discard if self._ended.pop(attempt, None)]
+        instructions += [Discard(attempt) for attempt in ended if not self._has_other(attempt)]
         for attempt in orders.stop:
             self._stop(attempt, now, instructions)
         for chore in orders.delete:
@@ -178,6 +187,13 @@ class Machine:
             # Requeued, and placed here again: the old attempt counts no more.
             self._end(earlier, self._running[earlier], "discarded", instructions)
         self._waiting[attempt] = assignment
+        if not assignment.required_slots:
+            self._waiting.move_to_end(attempt, last=False)
+
+    def _has_other(self, attempt: Attempt) -> bool:
+        """Whether the directory of an ended attempt is that of another one by now."""
+        task = _task(attempt)
+        return task in self._running_by_task or any(_task(other) == task for other in self._ended)
 
     def _proceed(self, now: int) -> list[Instruction]:
         """Delete what can be deleted now, and launch what fits now."""

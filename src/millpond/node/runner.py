@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from millpond.common.agent_protocol import Attempt, FailureInfo
 from millpond.common.clock import SECOND
@@ -54,6 +55,9 @@ class Run:
     environment: dict[str, str] = field(default_factory=dict)
     #: Where the packages are that it refers to itself.
     packages: dict[str, str] = field(default_factory=dict)
+    kind: Literal["task", "preparation", "release"] = "task"
+    #: The id of the job's preparation task, where it has one.
+    preparation: str | None = None
     user: User | None = None
     has_process: bool = False
     #: By the monotonic clock, in seconds.
@@ -63,6 +67,11 @@ class Run:
     is_stopped: bool = False
     #: Set to end it while its files are being fetched or uploaded.
     cancelled: Cancellation | None = None
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it is for other tasks: they may read its files, and what it leaves in the background lives on."""
+        return self.attempt is None or self.kind == "preparation"
 
 
 class Runner:
@@ -102,7 +111,7 @@ class Runner:
         document = run.document
         try:
             run.user = self._users.of_task(document.user_identity, is_start_task=run.attempt is None)
-            self._work.open(run.directory, run.user, is_public=run.attempt is None)
+            self._work.open(run.directory, run.user, is_public=run.prepares)
         except UnknownUserError as error:
             self._fail_to_start(run, failures.unknown_user(str(error)))
         except OSError as error:
@@ -178,7 +187,7 @@ class Runner:
                 working_directory=f"{run.directory}/wd",
                 credentials=user.credentials,
             )
-            self.trees.spawn(command, keeps_background=run.attempt is None)
+            self.trees.spawn(command, keeps_background=run.prepares)
         except ProgramNotFoundError as error:
             self._fail_to_start(run, failures.program_not_found(str(error)))
         except (LaunchError, ValueError, OSError) as error:
@@ -187,8 +196,8 @@ class Runner:
             run.has_process = True
 
     def _environment(self, run: Run, user: User) -> dict[str, str]:
-        settings = {**run.environment, **run.document.environment()} if run.environment else run.document.environment()
-        environment = self._work.environment(run.directory, user, settings, run.attempt)
+        settings = (run.environment, run.document.environment())
+        environment = self._work.environment(run.directory, user, settings, run.attempt, run.preparation)
         return {**environment, **self.pool_packages, **run.packages}
 
     def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:

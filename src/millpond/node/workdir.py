@@ -14,10 +14,12 @@ import contextlib
 import itertools
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from millpond.common.agent_protocol import Attempt, Welcome, task_directory
 
+from .expansion import expanded
 from .users import User
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -136,17 +138,26 @@ class WorkDirectory:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def environment(
-        self, directory: str, user: User, settings: dict[str, str], attempt: Attempt | None = None
+        self,
+        directory: str,
+        user: User,
+        settings: Sequence[Mapping[str, str]],
+        attempt: Attempt | None = None,
+        preparation: str | None = None,
     ) -> dict[str, str]:
-        """The environment of a task (``attempt`` ``None``: the start task). The service's own names win."""
+        """The environment of a task (``attempt`` ``None``: the start task). The service's own names win.
+
+        ``settings``: the job's, then the task's own. ``preparation``: the id of the job's preparation task.
+        """
         working_directory = f"{directory}/wd"
-        environment = {
+        system = {
             "PATH": f"{_SYSTEM_PATH}:{self._root}/shared:{working_directory}",
             "HOME": working_directory,
             "PWD": working_directory,
             "USER": user.login,
             **self._defaults,
-            **settings,
+        }
+        own = {
             **self._node_variables,
             "AZ_BATCH_CERTIFICATES_DIR": f"{directory}/certs",
             "AZ_BATCH_TASK_DIR": directory,
@@ -155,6 +166,10 @@ class WorkDirectory:
             "AZ_BATCH_TASK_USER_IDENTITY": user.identity,
         }
         if attempt:
-            environment["AZ_BATCH_JOB_ID"] = attempt.job_id
-            environment["AZ_BATCH_TASK_ID"] = attempt.task_id
-        return environment
+            own["AZ_BATCH_JOB_ID"] = attempt.job_id
+            own["AZ_BATCH_TASK_ID"] = attempt.task_id
+        if attempt and preparation:
+            prepared = f"{self._root}/{task_directory(attempt.job_id, preparation)}"
+            own["AZ_BATCH_JOB_PREP_DIR"] = prepared
+            own["AZ_BATCH_JOB_PREP_WORKING_DIR"] = f"{prepared}/wd"
+        return {**system, **expanded(settings, {**system, **own}), **own}

@@ -53,6 +53,7 @@ BUILT = {
     "JobSchedule_Patch",
     "JobSchedule_Terminate",
     "JobSchedule_Update",
+    "Job_ListPreparationAndReleaseTaskStatus",
     "Job_Add",
     "Job_Delete",
     "Job_Disable",

@@ -42,7 +42,11 @@ def test_refused_members_are_members() -> None:
             "networkConfiguration.endpointConfiguration",
         ),
         (pools.PoolPatch, {"mountConfiguration": [{}]}, "mountConfiguration"),
-        (jobs.JobAdd, JOB | {"jobPreparationTask": {"commandLine": "x"}}, "jobPreparationTask"),
+        (
+            jobs.JobAdd,
+            JOB | {"jobManagerTask": TASK | {"authenticationTokenSettings": {"access": ["job"]}}},
+            "jobManagerTask.authenticationTokenSettings",
+        ),
         (jobs.JobAdd, JOB | {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (jobs.JobPatch, {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (tasks.TaskAdd, TASK | {"multiInstanceSettings": {"coordinationCommandLine": "x"}}, "multiInstanceSettings"),

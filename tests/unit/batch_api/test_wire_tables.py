@@ -57,6 +57,11 @@ ANSWERS: list[tuple[type[Model], str, str]] = [
     (nodes.NodeFile, "NodeFile", "BatchNodeFile"),
     (jobs.Job, "CloudJob", "BatchJob"),
     (schedules.JobSchedule, "CloudJobSchedule", "BatchJobSchedule"),
+    (
+        jobs.JobPreparationAndReleaseTaskStatus,
+        "JobPreparationAndReleaseTaskExecutionInformation",
+        "BatchJobPreparationAndReleaseTaskStatus",
+    ),
     (tasks.Task, "CloudTask", "BatchTask"),
     (tasks.TaskAddResult, "TaskAddResult", "BatchTaskCreateResult"),
     (tasks.Subtask, "SubtaskInformation", "BatchSubtask"),

@@ -99,6 +99,7 @@ class Bench:
             self.archive.unfinished_jobs(),
             self.archive.unfinished_schedules(),
             self.archive.placed(),
+            list(self.archive.job_nodes.values()),
             self.now,
             self.archive.all_samples(),
         )

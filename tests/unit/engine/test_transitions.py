@@ -37,7 +37,7 @@ UNUSED_NODE_STATES = {
         (transitions.ALLOCATION, AllocationState.STEADY, set(AllocationState)),
         (transitions.NODE, NodeState.CREATING, set(NodeState) - UNUSED_NODE_STATES),
         (transitions.JOB, JobState.ACTIVE, set(JobState)),
-        (transitions.TASK, TaskState.ACTIVE, set(TaskState) - {TaskState.PREPARING}),
+        (transitions.TASK, TaskState.ACTIVE, set(TaskState)),
     ],
 )
 def test_table_reaches_all_states(table: Table, start: Any, states: set[Any]) -> None:

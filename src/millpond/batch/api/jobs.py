@@ -24,6 +24,7 @@ from ..model.keys import entity_key
 from .auto_pools import keep_alive_of, new_auto_pool
 from .failures import failure_info
 from .http import Answer, Call, changed, created, entity, listing
+from .job_tasks import job_document, read_tasks
 from .lists import stored_page
 from .unbuilt import refuse_unbuilt
 from .wire import jobs as wire
@@ -122,18 +123,19 @@ async def job_update(service: BatchService, call: Call) -> Answer:
 
 
 async def job_delete(service: BatchService, call: Call) -> Answer:
-    call.flag("force")  # nodes that do not answer never keep a job from ending
-    await service.runtime.submit(JobDeleteRequested(job=job_key(call), conditions=call.conditions()))
+    await service.runtime.submit(
+        JobDeleteRequested(job=job_key(call), force=call.flag("force"), conditions=call.conditions())
+    )
     return Answer(202)
 
 
 async def job_terminate(service: BatchService, call: Call) -> Answer:
-    call.flag("force")
     request = call.read_optional(wire.JobTerminate)
     job: Job = await service.runtime.submit(
         JobTerminateRequested(
             job=job_key(call),
             terminate_reason=request.terminate_reason or "UserTerminate",
+            force=call.flag("force"),
             conditions=call.conditions(),
         )
     )
@@ -161,6 +163,7 @@ def new_job(service: BatchService, call: Call, specification: wire.JobSpecificat
     retries, wall_clock = _constraints(specification)
     auto_pool = specification.pool_info.auto_pool_specification
     pool_id = specification.pool_info.pool_id or ""
+    preparation, release, manager = read_tasks(specification)
     return Job(
         key=entity_key(call.account, job_id),
         account=call.account,
@@ -179,7 +182,10 @@ def new_job(service: BatchService, call: Call, specification: wire.JobSpecificat
         on_all_tasks_complete=specification.on_all_tasks_complete or OnAllTasksComplete.NO_ACTION,
         on_task_failure=specification.on_task_failure or OnTaskFailure.NO_ACTION,
         uses_task_dependencies=specification.uses_task_dependencies or False,
-        document=msgspec.to_builtins(specification),
+        preparation=preparation,
+        release=release,
+        manager=manager,
+        document=job_document(specification),
     )
 
 

@@ -37,6 +37,11 @@ _NESTED: dict[str, dict[str, str]] = {
         "do_not_run_until": "schedule/doNotRunUntil",
         "do_not_run_after": "schedule/doNotRunAfter",
     },
+    "job_nodes": {
+        f"{kind}_{name}": f"job{kind.capitalize()}TaskExecutionInfo/{wire_name(name)}"
+        for kind in ("preparation", "release")
+        for name in ("state", "start_time", "end_time", "exit_code", "result")
+    },
     "tasks": {
         "start_time": "executionInfo/startTime",
         "end_time": "executionInfo/endTime",

@@ -9,6 +9,7 @@ from . import (
     account,
     applications,
     files,
+    job_nodes,
     job_schedules,
     jobs,
     node_access,
@@ -107,6 +108,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_JOB}/disable", jobs.job_disable),
     Operation("POST", f"{_JOB}/enable", jobs.job_enable),
     Operation("GET", f"{_JOB}/taskcounts", jobs.job_get_task_counts, since="2017-06-01"),
+    Operation(
+        "GET",
+        f"{_JOB}/jobpreparationandreleasetaskstatus",
+        job_nodes.job_list_preparation_and_release_task_status,
+    ),
     # tasks
     Operation("POST", f"{_JOB}/tasks", tasks.task_add),
     Operation("POST", f"{_JOB}/addtaskcollection", tasks.task_add_collection, since="2016-02-01"),
@@ -137,7 +143,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/poolusagemetrics", not_implemented),
     Operation("GET", "/lifetimepoolstats", not_implemented, until="2022-10-01"),
     Operation("GET", "/lifetimejobstats", not_implemented, until="2022-10-01"),
-    Operation("GET", f"{_JOB}/jobpreparationandreleasetaskstatus", not_implemented),
     Operation("GET", "/certificates", not_implemented, until="2024-02-01"),
     Operation("POST", "/certificates", not_implemented, until="2024-02-01"),
     Operation("GET", _CERTIFICATE, not_implemented, until="2024-02-01"),

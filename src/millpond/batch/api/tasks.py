@@ -9,8 +9,8 @@ import msgspec
 from msgspec import UNSET
 
 from millpond.common.agent_protocol import task_directory
-from millpond.common.clock import DAY, to_etag, to_iso
-from millpond.common.durations import UNLIMITED, format_duration, parse_duration
+from millpond.common.clock import to_etag, to_iso
+from millpond.common.durations import format_duration
 from millpond.common.errors import ServiceError
 
 from ..engine.messages import (
@@ -29,6 +29,7 @@ from ..model.keys import task_key
 from ..model.task import Task, TaskState
 from ..store.base import StoredTask
 from . import versions
+from .constraints import read_constraints
 from .failures import failure_info
 from .http import Answer, Call, changed, created, entity, error_content, listing
 from .jobs import find_job, job_key, job_url
@@ -36,13 +37,11 @@ from .lists import stored_page
 from .unbuilt import refuse_unbuilt
 from .wire import tasks as wire
 from .wire.codec import decode_json, encode, from_json, try_decode
-from .wire.common import TaskConstraints
 from .wire.fields import Maybe, maybe, maybe_time
 
 if TYPE_CHECKING:
     from ..service import BatchService
 
-_RETENTION = 7 * DAY
 _USER_IDENTITY = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
 
 
@@ -106,7 +105,7 @@ def _checked(task: wire.TaskAdd) -> wire.TaskAdd | tuple[str, ServiceError]:
 
 
 def _new_task(request: wire.TaskAdd) -> NewTask:
-    retries, wall_clock, retention = _constraints(request.constraints or None)
+    retries, wall_clock, retention = read_constraints(request.constraints or None)
     return NewTask(
         id=request.id,
         document=encode(request),
@@ -145,17 +144,6 @@ def _exit_options(given: wire.ExitOptions) -> ExitOptions:
     return ExitOptions(
         job_action=None if given.job_action is UNSET else JobAction(given.job_action),
         dependency_action=None if given.dependency_action is UNSET else DependencyAction(given.dependency_action),
-    )
-
-
-def _constraints(given: TaskConstraints | None) -> tuple[int | None, int, int]:
-    """How often it is retried (``None``: as its job says), how long it may run, and how long its files are kept."""
-    if given is None:
-        return None, UNLIMITED, _RETENTION
-    return (
-        None if given.max_task_retry_count is UNSET else given.max_task_retry_count,
-        UNLIMITED if given.max_wall_clock_time is UNSET else parse_duration(given.max_wall_clock_time),
-        _RETENTION if given.retention_time is UNSET else parse_duration(given.retention_time),
     )
 
 
@@ -199,7 +187,7 @@ async def task_list_subtasks(service: BatchService, call: Call) -> Answer:
 async def task_update(service: BatchService, call: Call) -> Answer:
     """Constraints that the request does not name get their defaults."""
     request = call.read(wire.TaskUpdate, round_trip=wire.Task)
-    retries, wall_clock, retention = _constraints(request.constraints or None)
+    retries, wall_clock, retention = read_constraints(request.constraints or None)
     task: Task = await service.runtime.submit(
         TaskChangeRequested(
             job=job_key(call),

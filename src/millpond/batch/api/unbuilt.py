@@ -53,13 +53,13 @@ REFUSED: dict[type[Model], dict[str, str]] = {
         "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
     },
     jobs.JobSpecification: {
-        "job_manager_task": "Job manager tasks are not supported yet.",
-        "job_preparation_task": "Job preparation tasks are not supported yet.",
-        "job_release_task": "Job release tasks are not supported yet.",
         "allow_task_preemption": "Tasks are never preempted.",
     },
     jobs.JobChange: {
         "allow_task_preemption": "Tasks are never preempted.",
+    },
+    jobs.JobManagerTask: {
+        "authentication_token_settings": "Property authenticationTokenSettings is not enabled.",
     },
     tasks.TaskSpecification: {
         "multi_instance_settings": "Multi-instance tasks are not supported yet.",

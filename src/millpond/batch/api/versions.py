@@ -104,7 +104,13 @@ _PROCESSES = (
     jobs.JobPreparationTask,
     jobs.JobReleaseTask,
 )
-_ENDED = (nodes.StartTaskInfo, tasks.TaskExecutionInfo, tasks.Subtask)
+_ENDED = (
+    nodes.StartTaskInfo,
+    tasks.TaskExecutionInfo,
+    tasks.Subtask,
+    jobs.JobPreparationTaskExecutionInfo,
+    jobs.JobReleaseTaskExecutionInfo,
+)
 
 
 def _part(value: Json, name: str) -> Json:

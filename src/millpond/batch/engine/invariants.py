@@ -10,6 +10,7 @@ from ..model.pool import AllocationState, NodeState, SchedulingState
 from ..model.schedule import JobSchedule, JobScheduleState
 from ..model.task import Task, TaskState, Withdrawal
 from .placement import has_place
+from .scheduler import choose
 from .slots import JobWork, NodeSlots, PoolSlots
 from .state import State
 
@@ -66,7 +67,8 @@ def _sort_tasks(state: State) -> tuple[dict[str, list[Task]], dict[str, list[Tas
 
 def _check_node(state: State, key: str, slots: NodeSlots, tasks: list[Task]) -> None:
     node = state.nodes[key]
-    running = {(t.job, t.key): t.required_slots for t in tasks if t.state is not TaskState.ACTIVE}
+    placed = [task for task in tasks if task.state is not TaskState.ACTIVE]
+    running = {(t.job, t.key): state.job_work[t.job].size_of(t.key, t.required_slots) for t in placed}
     ahead = {(t.job, t.key) for t in tasks if t.state is TaskState.ACTIVE and t.withdrawal is None}
     recalled = {(t.job, t.key) for t in tasks if t.state is TaskState.ACTIVE and t.withdrawal is not None}
     used = sum(running.values())
@@ -119,6 +121,7 @@ def _check_job(state: State, key: str, work: JobWork, placed: list[Task], waitin
     _require(work.is_open == is_open, f"job {key} is {job.state} and open: {work.is_open}")
     _require(is_open or not waiting, f"job {key} cannot run tasks, and keeps some in memory")
     _require(not job.state.startswith("complet"), f"job {key} is completed and in memory")
+    _check_preparation(state, work, placed)
     _require(work.limit < 0 or len(running) <= max(work.limit, 0) or work.is_full, f"job {key} exceeds its parallelism")
 
 
@@ -133,6 +136,23 @@ def _check_schedule(state: State, key: str, schedule: JobSchedule) -> None:
     waits = schedule.state is JobScheduleState.ACTIVE and not jobs
     _require(not waits or key in state.alarms, f"job schedule {key} has no job, and nothing will wake it")
     _require(schedule.state is not JobScheduleState.TERMINATING or bool(jobs), f"job schedule {key} does not end")
+
+
+def _check_preparation(state: State, work: JobWork, placed: list[Task]) -> None:
+    name, preparation = work.key, work.preparation
+    for node, record in work.nodes.items():
+        _require(node in state.nodes, f"job {name} keeps a record of node {node}, which is not there")
+        _require(name in state.node_slots[node].jobs, f"node {node} does not know of the preparation of {name}")
+        _require((node in work.barred) == record.is_barred, f"job {name} is wrong about being barred from {node}")
+        runs = record.preparation.attempt > 0
+        _require((node in work.preparing) == runs, f"job {name} is wrong about {node} being prepared")
+        _require(not (record.is_barred and record.is_prepared), f"{node} is both barred from and prepared for {name}")
+    for task in placed:
+        found = work.nodes.get(task.node or "")
+        if task.state is TaskState.PREPARING:
+            _require(found is not None and found.preparation.attempt > 0, f"{task.key} of {name} waits for nothing")
+        elif task.state is TaskState.RUNNING and preparation is not None and preparation.wait_for_success:
+            _require(found is not None and found.is_prepared, f"{task.key} of {name} runs where nothing is prepared")
 
 
 def _check_pool(state: State, key: str, pool: PoolSlots) -> None:
@@ -154,13 +174,16 @@ def _check_pool(state: State, key: str, pool: PoolSlots) -> None:
         moving = (NodeState.CREATING, NodeState.LEAVING_POOL)
         restless = [name for name in pool.nodes if state.nodes[name].state in moving]
         _require(not restless, f"pool {key} is steady, and these nodes join or leave: {restless}")
-    _check_all_is_placed(pool)
+    _check_all_is_placed(state, pool)
 
 
-def _check_all_is_placed(pool: PoolSlots) -> None:
+def _check_all_is_placed(state: State, pool: PoolSlots) -> None:
     """No slot is free beside a task in a window that would fit there."""
     for job in pool.jobs.values():
         if job.is_open and not job.is_full:
+            if job.is_choosy:
+                _require(choose(state, job) is None, f"a task of job {job.key} waits beside slots that it may have")
+                continue
             size = job.queue.first(pool.most_free)
             _require(size is None, f"a task of job {job.key} needing {size} slots waits beside free ones")
             for orders in (pool.index[size] for size in job.indexed):

@@ -11,8 +11,18 @@ from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
 from ..errors import error
-from ..model.job import AutoPool, Counts, DisableTasks, Job, JobState, OnAllTasksComplete, PoolLifetime
+from ..model.job import (
+    AutoPool,
+    Counts,
+    DisableTasks,
+    Job,
+    JobState,
+    ManagerTask,
+    OnAllTasksComplete,
+    PoolLifetime,
+)
 from ..model.task import Failure, Task, TaskState, Withdrawal
+from . import job_nodes
 from .auto_pools import provide_pool, release_pool_of_job
 from .messages import (
     JobAddRequested,
@@ -26,7 +36,7 @@ from .messages import (
     PurgeJob,
     RaiseAt,
 )
-from .placement import ENDED_BY_USER, ENDED_WITH_JOB, end, give_back, stop_for_good, withdraw
+from .placement import ENDED_BY_USER, ENDED_WITH_JOB, end, give_back, stop_for_good, wait_for_place, withdraw
 from .quotas import require_room_for_job
 from .rules import merged, next_modification, require_conditions
 from .state import State
@@ -79,9 +89,15 @@ def add_job(state: State, job: Job, now: int) -> Job:
         task_counts=Counts(),
         slot_counts=Counts(),
         tasks_added=0,
+        is_manager_done=False,
+        is_forced=False,
+        is_purging=False,
     )
     job = provide_pool(state, job, now)
     state.save_job(job)
+    if job.manager is not None:
+        _add_manager(state, job, job.manager, now)
+        job = state.jobs[job.key]
     if job.scheduling_error is not None:
         job = _moved(job, JobTrigger.TERMINATE, now)
         state.save_job(job)
@@ -90,8 +106,34 @@ def add_job(state: State, job: Job, now: int) -> Job:
     return job
 
 
+def _add_manager(state: State, job: Job, manager: ManagerTask, now: int) -> None:
+    """The first of the job's tasks."""
+    retries = manager.max_task_retry_count
+    task = Task(
+        job=job.key,
+        key=manager.key,
+        id=manager.id,
+        seq=job.tasks_added,
+        state_transition_time=now,
+        creation_time=now,
+        last_modified=now,
+        required_slots=manager.required_slots,
+        max_task_retry_count=job.max_task_retry_count if retries is None else retries,
+        max_wall_clock_time=manager.max_wall_clock_time,
+        retention_time=manager.retention_time,
+    )
+    state.count_added(job)
+    state.save_task(None, task, manager.document)
+    wait_for_place(state, task)
+
+
 def arm_timers(state: State, job: Job, now: int) -> None:
     """Have the moments come back at which the job may be over."""
+    if job.state in _ENDING:
+        if job.release is not None:
+            limit = job.state_transition_time + job_nodes.RELEASE_LIMIT
+            state.order(RaiseAt(moment=limit, event=JobTimedOut(job=job.key)))
+        return
     if job.max_wall_clock_time < UNLIMITED:
         state.order(RaiseAt(moment=_deadline(job), event=JobTimedOut(job=job.key)))
     if job.on_all_tasks_complete is OnAllTasksComplete.TERMINATE_JOB and not job.tasks_added:
@@ -100,9 +142,9 @@ def arm_timers(state: State, job: Job, now: int) -> None:
 
 def order_again(state: State, job: Job, now: int) -> None:
     """After a restart of the service: the job's timers, and what may not have been carried out."""
-    if job.state is JobState.DELETING:
+    if job.is_purging:
         state.order(PurgeJob(job=job.key))
-    elif job.state not in _ENDING:
+    else:
         arm_timers(state, job, now)
 
 
@@ -163,17 +205,27 @@ def _check_on_all_tasks_complete(job: Job, wanted: OnAllTasksComplete) -> None:
 def on_job_delete_requested(state: State, event: JobDeleteRequested, now: int) -> None:
     job = require_job(state, event.job)
     require_conditions(event.conditions, job.last_modified)
-    if job.state is JobState.DELETING:
+    if job.state is not JobState.DELETING:
+        begin_deletion(state, job, now, is_forced=event.force)
+    elif event.force:
+        state.save_job(replace(job, is_forced=True))
+    else:
         raise error("JobBeingDeleted")
-    begin_deletion(state, job, now)
 
 
-def begin_deletion(state: State, job: Job, now: int) -> None:
-    """The job begins to go, with its tasks and their files."""
-    nodes = list(state.archive.holding_files(job.key))
-    job = _moved(job, JobTrigger.DELETE, now)
+def begin_deletion(state: State, job: Job, now: int, *, is_forced: bool = False) -> None:
+    """The job begins to go, with its tasks and their files, as soon as its nodes have nothing to do for it."""
+    job = _moved(job, JobTrigger.DELETE, now, is_forced=is_forced)
     state.save_job(job)
     _give_up_places(state, job, now, ENDED_BY_USER)
+    arm_timers(state, job, now)
+
+
+def _purge(state: State, job: Job, now: int) -> None:
+    """Nothing of a deleted job is waited for any more: remove what there is of it."""
+    nodes = list(state.archive.holding_files(job.key))
+    job_nodes.give_up(state, job, now)
+    state.save_job(replace(state.jobs[job.key], is_purging=True))
     for node in nodes:
         state.delete_files(node, job.id, None)
     state.order(PurgeJob(job=job.key))
@@ -187,7 +239,14 @@ def on_job_purged(state: State, event: JobPurged, now: int) -> None:
 
 
 def on_job_terminate_requested(state: State, event: JobTerminateRequested, now: int) -> Job:
+    existing = require_job(state, event.job)
+    if event.force and existing.state is JobState.TERMINATING:
+        require_conditions(event.conditions, existing.last_modified)
+        state.save_job(replace(existing, is_forced=True))
+        return state.jobs[existing.key]
     job = _require_changeable(state, event.job, event.conditions)
+    if event.force:
+        state.save_job(replace(job, is_forced=True))
     return begin_termination(state, job, event.terminate_reason, now, ENDED_BY_USER)
 
 
@@ -195,11 +254,13 @@ def begin_termination(state: State, job: Job, reason: str, now: int, failure: Fa
     """End the job: its running tasks fail with this, those that wait will wait for ever."""
     state.save_job(_moved(state.jobs[job.key], JobTrigger.TERMINATE, now, terminate_reason=reason, disable_tasks=None))
     _give_up_places(state, job, now, failure)
+    arm_timers(state, state.jobs[job.key], now)
     return state.jobs[job.key]
 
 
 def _give_up_places(state: State, job: Job, now: int, failure: Failure) -> None:
     """End what runs of a job that will not run tasks any more; what was placed ahead waits again, for ever."""
+    job_nodes.end_preparations(state, job, now)
     ahead, running = _placed(state, job)
     for task in ahead:
         stop_for_good(state, task)
@@ -244,9 +305,9 @@ def on_job_enable_requested(state: State, event: JobEnableRequested, now: int) -
 
 def on_job_timed_out(state: State, event: JobTimedOut, now: int) -> None:
     job = state.jobs.get(event.job)
-    if job is None or job.state in _ENDING:
+    if job is None:
         return
-    if job.max_wall_clock_time < UNLIMITED and now >= _deadline(job):
+    if job.state not in _ENDING and job.max_wall_clock_time < UNLIMITED and now >= _deadline(job):
         begin_termination(state, job, "MaxWallClockTimeExpiry", now)
     else:
         state.stirred_jobs[job.key] = None
@@ -262,11 +323,16 @@ def settle_job(state: State, key: str, now: int) -> None:
         state.save_job(_moved(job, JobTrigger.SETTLE, now))
     elif job.state is JobState.DISABLING and not has_placed:
         state.save_job(_moved(job, JobTrigger.SETTLE, now, disable_tasks=None))
-    elif job.state is JobState.TERMINATING and not has_placed:
+    elif job.state is JobState.TERMINATING and not has_placed and job_nodes.is_released(state, job, now):
+        job_nodes.give_up(state, job, now)
         state.save_job(_moved(job, JobTrigger.SETTLE, now, end_time=now))
         release_pool_of_job(state, job, now)
+    elif job.state is JobState.DELETING and not job.is_purging and job_nodes.is_released(state, job, now):
+        _purge(state, job, now)
     elif job.state is JobState.COMPLETED:
         state.forget_job(key)
+    elif job.is_manager_done and job.state not in _ENDING:
+        begin_termination(state, job, "JMComplete", now)
     elif job.state is JobState.ACTIVE and _is_over(job, now):
         begin_termination(state, job, "AllTasksComplete", now)
 

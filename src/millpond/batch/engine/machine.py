@@ -13,6 +13,7 @@ from typing import Any
 
 from ..model.changes import PoolSample
 from ..model.job import Job
+from ..model.job_node import JobNode
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
 from ..model.task import Task
@@ -133,6 +134,7 @@ def restore(  # noqa: PLR0917 - it takes a whole service
     jobs: Iterable[Job],
     schedules: Iterable[JobSchedule],
     placed_tasks: Iterable[Task],
+    job_nodes: Iterable[JobNode],
     now: int,
     samples: Iterable[PoolSample] = (),
 ) -> list[Effect]:
@@ -156,6 +158,9 @@ def restore(  # noqa: PLR0917 - it takes a whole service
         dependencies.watch(state, job.key)
     for schedule in schedules:
         state.load_schedule(schedule)
+    for record in job_nodes:
+        if record.job in state.jobs and record.node in state.nodes:
+            state.load_job_node(record)
     for task in sorted(placed_tasks, key=lambda placed: placed.attempt):
         state.load_placed(task)
     for slots in state.pool_slots.values():

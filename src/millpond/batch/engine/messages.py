@@ -16,6 +16,7 @@ from millpond.common.conditions import NO_CONDITIONS, Conditions
 
 from ..model.exit_conditions import ExitConditions
 from ..model.job import DisableTasks, Job, OnAllTasksComplete
+from ..model.job_node import JobTaskKind
 from ..model.pool import DeallocationOption, FillType, Node, NodeError, Pool, StartTaskInfo
 from ..model.schedule import JobSchedule, Timetable
 from ..model.task import Failure, Task, TaskResult
@@ -187,15 +188,19 @@ class JobChangeRequested(Event, frozen=True, kw_only=True):
 
 
 class JobDeleteRequested(Event, frozen=True, kw_only=True):
+    """``force``: nodes that do not answer are not waited for; a job that is being deleted may be told so, too."""
+
     job: str
+    force: bool = False
     conditions: Conditions = NO_CONDITIONS
 
 
 class JobTerminateRequested(Event, frozen=True, kw_only=True):
-    """Reply: the job."""
+    """Reply: the job. ``force``: as for a deletion."""
 
     job: str
     terminate_reason: str = "UserTerminate"
+    force: bool = False
     conditions: Conditions = NO_CONDITIONS
 
 
@@ -483,7 +488,8 @@ class SamplesDue(Event, frozen=True, kw_only=True):
 
 
 class JobTimedOut(Event, frozen=True, kw_only=True):
-    """The job's maximum wall-clock time, or the time that an empty job waits for its first task, may be over."""
+    """A job's maximum wall-clock time, the time that an empty one waits for its first task, or the time that an ending
+    one waits for its nodes, may be over."""
 
     job: str
 
@@ -533,11 +539,15 @@ class DeallocateNode(Effect, frozen=True, kw_only=True):
 
 
 class StartTask(Effect, frozen=True, kw_only=True):
-    """Have the node run this attempt as soon as slots are free there, after those ordered before."""
+    """Have the node run this attempt as soon as slots are free there, after those ordered before.
+
+    ``kind``: it is the job's preparation or release task, which takes no slots and waits for none.
+    """
 
     node: str
     attempt: AttemptRef
     required_slots: int
+    kind: JobTaskKind | None = None
 
 
 class StopTask(Effect, frozen=True, kw_only=True):
@@ -551,10 +561,14 @@ class StopTask(Effect, frozen=True, kw_only=True):
 
 
 class ForgetTask(Effect, frozen=True, kw_only=True):
-    """The attempt's end is on record: the node need not report it again."""
+    """The attempt's end is on record: the node need not report it again.
+
+    ``discard``: nobody will ask for its files either, since the task is to run anew.
+    """
 
     node: str
     attempt: AttemptRef
+    discard: bool = False
 
 
 class SyncNode(Effect, frozen=True, kw_only=True):

@@ -21,7 +21,9 @@ from ..model.pool import (
     StartTaskInfo,
     StartTaskState,
 )
-from ..model.task import TaskResult, Withdrawal
+from ..model.task import Task, TaskResult, TaskState, Withdrawal
+from . import job_nodes
+from .job_nodes import vacate
 from .messages import (
     AgentConnected,
     AgentLost,
@@ -52,10 +54,9 @@ from .placement import (
     recall_ahead,
     return_withdrawn,
     start_order,
-    vacate,
     withdraw,
 )
-from .slots import NodeSlots, TaskKey
+from .slots import NodeSlots
 from .state import State
 from .transitions import BOOTING, NODE, UP, NodeTrigger
 from .transitions import moved_node as _moved
@@ -132,16 +133,19 @@ def _contact_again(state: State, node: Node, slots: NodeSlots, event: AgentConne
     _settle_withdrawn(state, slots, set(event.holding), now)
     _take_care_of_strays(state, slots, event.holding)
     keys = slots.tasks()
-    state.order(SyncNode(node=node.key, start=[start_order(state, key) for key in keys if not _is_earlier(state, key)]))
+    start = job_nodes.under_way(state, slots)
+    start += [start_order(state, key) for key in keys if _is_known(state.tasks[key])]
+    state.order(SyncNode(node=node.key, start=start))
     withdrawn = [attempt_of(state.tasks[key]) for key in keys if state.tasks[key].withdrawal is not None]
     over = [AttemptRef(*key, attempt) for key, attempt in slots.dying.items()]
     for attempt in [*withdrawn, *over]:
         state.order(StopTask(node=node.key, attempt=attempt))
 
 
-def _is_earlier(state: State, key: TaskKey) -> bool:
-    """Whether it is an earlier run of a task that a node holds, which cannot be ordered again."""
-    return state.tasks[key].withdrawal is Withdrawal.EARLIER
+def _is_known(task: Task) -> bool:
+    """Whether the task's node was told to run it: not where an earlier run of it is being ended, or where it waits for
+    the node to be prepared."""
+    return task.withdrawal is not Withdrawal.EARLIER and task.state is not TaskState.PREPARING
 
 
 def _settle_withdrawn(state: State, slots: NodeSlots, holding: set[AttemptRef], now: int) -> None:
@@ -155,6 +159,7 @@ def _settle_withdrawn(state: State, slots: NodeSlots, holding: set[AttemptRef], 
 def _take_care_of_strays(state: State, slots: NodeSlots, holding: Sequence[AttemptRef]) -> None:
     """What the node holds and should not, it is to end, and the tasks in question get no place before it has."""
     placed = {attempt_of(state.tasks[key]) for key in slots.tasks()}
+    placed.update(order.attempt for order in job_nodes.under_way(state, slots))
     for attempt in holding:
         if attempt in placed:
             continue
@@ -297,7 +302,9 @@ def on_node_deallocated(state: State, event: NodeDeallocated, now: int) -> None:
 def on_node_released(state: State, event: NodeReleased, now: int) -> None:
     node = state.nodes.get(event.node)
     if node is not None and node.state is NodeState.LEAVING_POOL:
-        vacate(state, state.node_slots[node.key], now)
+        slots = state.node_slots[node.key]
+        vacate(state, slots, now)
+        job_nodes.on_node_gone(state, slots, now)
         state.remove_node(node.key)
 
 
@@ -365,6 +372,8 @@ def leave_boot(state: State, node: Node, trigger: NodeTrigger, now: int, **field
     state.save_node(_moved(node, trigger, now, **fields))
     state.connect(node.key, False)
     vacate(state, state.node_slots[node.key], now)
+    if state.nodes[node.key].disk != node.disk:
+        job_nodes.on_wiped(state, state.node_slots[node.key])
 
 
 def await_machine(state: State, node: Node, now: int) -> None:

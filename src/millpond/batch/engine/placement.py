@@ -35,14 +35,36 @@ def place(state: State, task: Task, slots: NodeSlots, now: int) -> None:
     """Have a task that was taken from its window run on a node with enough free slots."""
     node = _assign_attempt(state, task, slots, recent=True)
     started = _moved(task, TaskTrigger.START, now, **_placed_on(state, node), **_fresh_run(now))
+    _take_place(state, task, started, slots, now)
+    state.order(start_order(state, (task.job, task.key)))
+
+
+def place_unprepared(state: State, task: Task, slots: NodeSlots, now: int) -> None:
+    """Have a task that was taken from its window wait on a node with enough free slots, which is being prepared."""
+    node = _assign_attempt(state, task, slots, recent=False)
+    waits = {**_fresh_run(now), "start_time": None}
+    preparing = _moved(task, TaskTrigger.PREPARE, now, **_placed_on(state, node), **waits)
+    _take_place(state, task, preparing, slots, now)
+
+
+def _take_place(state: State, before: Task, task: Task, slots: NodeSlots, now: int) -> None:
     key = (task.job, task.key)
-    state.tasks[key] = started
-    state.save_task(task, started)
-    state.job_work[task.job].placed[task.key] = None
-    slots.occupy(key, task.required_slots)
+    state.tasks[key] = task
+    state.save_task(before, task)
+    work = state.job_work[task.job]
+    work.placed[task.key] = None
+    slots.occupy(key, work.size_of(task.key, task.required_slots))
     slots.last_progress = now
-    state.stirred_nodes[node.key] = None
-    state.order(StartTask(node=node.key, attempt=attempt_of(started), required_slots=task.required_slots))
+    state.stirred_nodes[slots.key] = None
+
+
+def start_prepared(state: State, task: Task, now: int) -> None:
+    """The node of a task that waited for it is prepared."""
+    started = _moved(task, TaskTrigger.START, now, **_fresh_run(now))
+    state.save_task(task, started)
+    node = state.nodes[task.node or ""]
+    state.save_node(replace(node, recent_tasks=_with_recent(node, task)))
+    state.order(start_order(state, (task.job, task.key)))
 
 
 def place_ahead(state: State, task: Task, slots: NodeSlots, now: int) -> None:
@@ -52,19 +74,21 @@ def place_ahead(state: State, task: Task, slots: NodeSlots, now: int) -> None:
     key = (task.job, task.key)
     state.tasks[key] = placed
     state.save_task(task, placed)
-    state.job_work[task.job].placed[task.key] = None
+    work = state.job_work[task.job]
+    work.placed[task.key] = None
     if not slots.ahead:
         slots.last_progress = now
-    slots.ahead[key] = task.required_slots
-    state.order(StartTask(node=node.key, attempt=attempt_of(placed), required_slots=task.required_slots))
+    slots.ahead[key] = work.size_of(task.key, task.required_slots)
+    state.order(start_order(state, key))
 
 
 def start_placed(state: State, slots: NodeSlots, key: TaskKey, start_time: int, now: int) -> None:
     """A task that was placed ahead has got its slots."""
     task = state.tasks[key]
     started = _moved(task, TaskTrigger.START, now, **_fresh_run(start_time))
+    size = slots.ahead[key]
     slots.vacate(key)
-    slots.occupy(key, task.required_slots)
+    slots.occupy(key, size)
     slots.last_progress = now
     state.save_task(task, started)
     node = state.nodes[slots.key]
@@ -89,6 +113,8 @@ def complete(state: State, task: Task, trigger: TaskTrigger, now: int, *, result
         dependencies.note_satisfied(state, task)
     if not task.is_waiting:
         _leave_place(state, task, now)
+    if task.key == state.job_work[task.job].manager:
+        state.save_job(replace(state.jobs[task.job], is_manager_done=True))
     return done
 
 
@@ -157,10 +183,10 @@ def outlive(state: State, task: Task, slots: NodeSlots, attempt: int) -> None:
     fields = {**_placed_on(state, node), "attempt": attempt, "withdrawal": Withdrawal.EARLIER}
     bound = replace(task, **fields)
     key = (task.job, task.key)
-    slots.recalled[key] = task.required_slots
+    work = state.job_work[task.job]
+    slots.recalled[key] = work.size_of(task.key, task.required_slots)
     state.tasks[key] = bound
     state.save_task(task, bound)
-    work = state.job_work[task.job]
     work.placed[task.key] = None
     state.touch(work)
 
@@ -183,7 +209,7 @@ def recall_ahead(state: State, slots: NodeSlots) -> None:
         withdraw(state, state.tasks[key], Withdrawal.RETURN)
 
 
-def vacate(state: State, slots: NodeSlots, now: int) -> None:
+def return_tasks(state: State, slots: NodeSlots, now: int) -> None:
     """Nothing runs on the node any more: all tasks that have a place there wait for another one."""
     for key in [*slots.ahead, *slots.recalled, *slots.running]:
         return_withdrawn(state, state.tasks[key], now)
@@ -208,7 +234,8 @@ def start_order(state: State, key: TaskKey) -> StartTask:
     """The order to run a task that has a place, given again."""
     task = state.tasks[key]
     assert task.node is not None  # noqa: S101 - it has a place
-    return StartTask(node=task.node, attempt=attempt_of(task), required_slots=task.required_slots)
+    slots = state.job_work[task.job].size_of(task.key, task.required_slots)
+    return StartTask(node=task.node, attempt=attempt_of(task), required_slots=slots)
 
 
 def _leave_place(state: State, task: Task, now: int) -> None:

@@ -16,6 +16,10 @@ horizon, or of which nothing is known yet, are not placed ahead. Only the job th
 overtakes a task of higher priority; a job of higher priority that comes later waits for the horizon at most.
 If a task that was taken for short runs on, what waits behind it is recalled (:func:`recall_overdue`).
 
+**Choosy jobs** may not have every node: a job whose preparation task has failed on some, or whose manager task wants a
+dedicated one. For these the nodes with free slots are looked at one by one. They are never placed ahead; nor are tasks
+of a job that is preparing a node, which would start there before those that wait for that.
+
 Each placement costs a few look-ups, whatever the number of nodes and of waiting tasks.
 """
 
@@ -24,8 +28,9 @@ from __future__ import annotations
 from millpond.common.clock import SECOND
 
 from ..model.pool import NodeState
+from .job_nodes import is_prepared
 from .messages import PlacementsOverdue, RaiseAt
-from .placement import place, place_ahead, recall_ahead
+from .placement import place, place_ahead, place_unprepared, recall_ahead
 from .slots import JobWork, NodeSlots, PoolSlots
 from .state import State
 
@@ -46,19 +51,47 @@ def schedule(state: State, pool: PoolSlots, now: int) -> None:
 
 
 def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
+    set_aside: dict[str, JobWork] = {}
     while pool.mask:
         largest = pool.most_free
         job = pool.first_job(largest)
         if job is None:
-            return
+            break
         size = _first_size(state, job, largest)
         if size is None:
             continue
-        node = pool.pick(size)
-        if node is None:
-            raise AssertionError(f"pool {pool.key}: no node has {size} free slots, though one has {largest}")
-        place(state, state.dequeue_first(job, size), node, now)
+        if job.is_choosy:
+            chosen = choose(state, job)
+            if chosen is None:
+                pool.reindex(job, frozenset())
+                set_aside[job.key] = job
+                continue
+            size, node = chosen
+        else:
+            found = pool.pick(size)
+            if found is None:
+                raise AssertionError(f"pool {pool.key}: no node has {size} free slots, though one has {largest}")
+            node = found
+        task = state.dequeue_first(job, size)
+        if job.preparation is None or is_prepared(state, job, node, now):
+            place(state, task, node, now)
+        else:
+            place_unprepared(state, task, node, now)
         _reindex_if_due(state, job, size)
+    # Nothing that they may have is free; they are looked at again when something moves.
+    pool.stale.update(set_aside)
+
+
+def choose(state: State, job: JobWork) -> tuple[int, NodeSlots] | None:
+    """The first task that fits on a node that the job may have, and that node; for jobs that may not have all."""
+    for node in job.pool.choices():
+        size = job.queue.first(node.free)
+        if size is None:
+            continue
+        _, task = job.queue.by_size[size][-1]
+        if job.admits(node, task, is_dedicated=state.nodes[node.key].is_dedicated):
+            return size, node
+    return None
 
 
 def _place_ahead(state: State, pool: PoolSlots, now: int) -> None:
@@ -88,7 +121,7 @@ def _place_ahead(state: State, pool: PoolSlots, now: int) -> None:
 
 def _depth(job: JobWork) -> int:
     """How many of the job's tasks to place ahead for each slot."""
-    if job.average_run is None:
+    if job.average_run is None or job.preparing or job.is_choosy:
         return 0
     return AHEAD_HORIZON // max(1, job.average_run)
 

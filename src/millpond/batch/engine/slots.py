@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from ..model.job import PreparationTask
+from ..model.job_node import JobNode
 from ..model.pool import FillType
 from ..model.task import TaskResult
 from .waiting import JobQueue
@@ -34,6 +36,7 @@ class NodeSlots:
         "dying",
         "free",
         "is_open",
+        "jobs",
         "key",
         "kinds",
         "last_progress",
@@ -62,6 +65,8 @@ class NodeSlots:
         self.recalled: dict[TaskKey, int] = {}
         #: Attempts that the node was told to end, of tasks that are over or gone.
         self.dying: dict[TaskKey, int] = {}
+        #: Jobs that have a record of their preparation here (:class:`JobNode`).
+        self.jobs: dict[str, None] = {}
         #: Whether its agent has a channel.
         self.connected = False
         #: Whether it takes tasks.
@@ -130,7 +135,24 @@ class NodeSlots:
 class JobWork:
     """What the scheduler needs of a job."""
 
-    __slots__ = ("average_run", "indexed", "is_open", "key", "limit", "order", "placed", "pool", "queue")
+    __slots__ = (
+        "average_run",
+        "barred",
+        "dedicated",
+        "exclusive",
+        "indexed",
+        "is_open",
+        "key",
+        "limit",
+        "manager",
+        "nodes",
+        "order",
+        "placed",
+        "pool",
+        "preparation",
+        "preparing",
+        "queue",
+    )
 
     def __init__(self, key: str, pool: PoolSlots, order: JobOrder) -> None:
         self.key = key
@@ -147,6 +169,29 @@ class JobWork:
         self.indexed: frozenset[int] = frozenset()
         #: A cautious moving average of its tasks' run times in microseconds: up at once, down slowly.
         self.average_run: int | None = None
+        #: What is to run on a node before its first task there, and how that went, by node.
+        self.preparation: PreparationTask | None = None
+        self.nodes: dict[str, JobNode] = {}
+        #: Nodes where it runs now, and nodes where it has failed for good.
+        self.preparing: set[str] = set()
+        self.barred: set[str] = set()
+        #: Key of the job manager task: whose end is the job's, who wants a node for itself, and a dedicated one.
+        self.manager: str | None = None
+        self.exclusive: str | None = None
+        self.dedicated: str | None = None
+
+    def admits(self, node: NodeSlots, task: str, *, is_dedicated: bool) -> bool:
+        """Whether a task of it may run on a node at all."""
+        return node.key not in self.barred and (is_dedicated or task != self.dedicated)
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether :meth:`admits` may say no."""
+        return bool(self.barred) or self.dedicated is not None
+
+    def size_of(self, task: str, required_slots: int) -> int:
+        """How many slots a task takes: all of the node's, if it wants to be alone there."""
+        return required_slots if task != self.exclusive else max(required_slots, self.pool.slots)
 
     @property
     def is_full(self) -> bool:
@@ -225,6 +270,13 @@ class PoolSlots:
         else:
             free = size + (fitting & -fitting).bit_length() - 1
         return next(iter(self.buckets[free].values()))
+
+    def choices(self) -> Iterator[NodeSlots]:
+        """Nodes with free slots, those to be used first before the others."""
+        order = range(self.slots, 0, -1) if self.fill_type is FillType.SPREAD else range(1, self.slots + 1)
+        for free in order:
+            if self.mask >> free & 1:
+                yield from self.buckets[free].values()
 
     def first_job(self, largest: int) -> JobWork | None:
         """The first job in order that has a waiting task of at most this size, or must look for one in the store."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ..model.changes import SAMPLES_KEPT, Archive, Changes, Dependency, FileDeletion, PoolSample
 from ..model.job import Job, JobState
+from ..model.job_node import JobNode
 from ..model.limits import Limits
 from ..model.pool import Node, Pool, SchedulingState
 from ..model.schedule import JobSchedule
@@ -185,6 +186,7 @@ class State:
         slots.shelve()
         self.stirred_nodes[slots.key] = None
         self.stirred_pools[node.pool] = None
+        self.stirred_jobs.update(slots.jobs)
 
     def remove_node(self, key: str) -> None:
         """The node has no tasks any more."""
@@ -221,6 +223,11 @@ class State:
         elif work.pool is not pool or work.order != order:
             self._move_job(work, pool, order)
         work.limit = job.max_parallel_tasks
+        work.preparation = job.preparation
+        if job.manager is not None:
+            work.manager = job.manager.key if job.manager.kill_job_on_completion else None
+            work.exclusive = job.manager.key if job.manager.run_exclusive else None
+            work.dedicated = None if job.manager.allow_low_priority_node else job.manager.key
         if job.state is JobState.ACTIVE:
             self._open_if_due(work)
         else:
@@ -249,6 +256,8 @@ class State:
     def forget_job(self, key: str) -> None:
         """The job is only in the archive from now on; none of its tasks has a place."""
         work = self.job_work.pop(key)
+        for node in work.nodes:
+            self.node_slots[node].jobs.pop(key)
         self._close(work)
         work.pool.reindex(work, frozenset())
         self._detach(work)
@@ -259,6 +268,33 @@ class State:
             if not self.scheduled_jobs[schedule]:
                 del self.scheduled_jobs[schedule]
             self.stirred_schedules[schedule] = None
+
+    def save_job_node(self, record: JobNode) -> None:
+        """Note how a job's preparation or release stands on a node."""
+        self._changes.job_nodes[record.job, record.node] = record
+        self.load_job_node(record)
+
+    def load_job_node(self, record: JobNode) -> None:
+        """Take in a stored record of a job and a node that are in memory, or find its place anew."""
+        work = self.job_work[record.job]
+        work.nodes[record.node] = record
+        self.node_slots[record.node].jobs[record.job] = None
+        for nodes, belongs in ((work.barred, record.is_barred), (work.preparing, record.preparation.attempt > 0)):
+            if belongs:
+                nodes.add(record.node)
+            else:
+                nodes.discard(record.node)
+        self.touch(work)
+        self.stirred_jobs[record.job] = None
+
+    def forget_job_node(self, job: str, node: str) -> None:
+        """The node is going: the record is only in the archive from now on."""
+        work = self.job_work[job]
+        del work.nodes[node]
+        work.barred.discard(node)
+        work.preparing.discard(node)
+        del self.node_slots[node].jobs[job]
+        self.stirred_jobs[job] = None
 
     def touch(self, work: JobWork) -> None:
         """Have the scheduler look at a job again."""
@@ -345,14 +381,16 @@ class State:
         assert task.node is not None  # noqa: S101 - it has a place
         key = (task.job, task.key)
         self.tasks[key] = task
-        self.job_work[task.job].placed[task.key] = None
+        work = self.job_work[task.job]
+        work.placed[task.key] = None
         slots = self.node_slots[task.node]
+        size = work.size_of(task.key, task.required_slots)
         if task.state is not TaskState.ACTIVE:
-            slots.occupy(key, task.required_slots)
+            slots.occupy(key, size)
         elif task.withdrawal is None:
-            slots.ahead[key] = task.required_slots
+            slots.ahead[key] = size
         else:
-            slots.recalled[key] = task.required_slots
+            slots.recalled[key] = size
 
     def remove_task(self, task: Task) -> None:
         """The task, which has no place and does not wait in memory, is gone."""
@@ -396,7 +434,8 @@ class State:
         queue = work.queue
         before = queue.length
         has_room = self.waiting < WINDOWS_IN_MEMORY * self.ready_window
-        left_out = queue.push(task.seq, task.required_slots, task.key, self.ready_window if has_room else before)
+        size = work.size_of(task.key, task.required_slots)
+        left_out = queue.push(task.seq, size, task.key, self.ready_window if has_room else before)
         self.waiting += queue.length - before
         self.tasks[task.job, task.key] = task
         if left_out is not None:
@@ -407,7 +446,7 @@ class State:
         """A waiting task no longer waits, or is to get a place."""
         if self.tasks.pop((task.job, task.key), None) is not None:
             work = self.job_work[task.job]
-            work.queue.remove(task.seq, task.required_slots, task.key)
+            work.queue.remove(task.seq, work.size_of(task.key, task.required_slots), task.key)
             self.waiting -= 1
             self.touch(work)
 
@@ -459,6 +498,7 @@ class State:
         del slots.dying[key]
         if self.dying.get(key) is slots:
             del self.dying[key]
+        self.stirred_jobs[key[0]] = None
 
 
 def _column(task: Task) -> str:

@@ -14,6 +14,7 @@ from ..model.exit_conditions import JobAction
 from ..model.job import DisableTasks, Job, JobState, OnTaskFailure
 from ..model.keys import task_key
 from ..model.task import Task, TaskResult, TaskState, Withdrawal
+from . import job_nodes
 from .dependencies import Satisfied, open_dependencies
 from .exit_conditions import job_action, require_effective
 from .jobs import begin_disabling, begin_termination, require_job
@@ -60,7 +61,7 @@ def on_tasks_add_requested(state: State, event: TasksAddRequested, now: int) -> 
     for new in event.tasks:
         key = task_key(new.id)
         try:
-            _require_addable(job, new, exists=key in taken)
+            _require_addable(job, key, new, exists=key in taken)
         except ServiceError as refusal:
             replies.append(refusal)
             continue
@@ -69,9 +70,13 @@ def on_tasks_add_requested(state: State, event: TasksAddRequested, now: int) -> 
     return replies
 
 
-def _require_addable(job: Job, new: NewTask, *, exists: bool) -> None:
+def _require_addable(job: Job, key: str, new: NewTask, *, exists: bool) -> None:
     if exists:
         raise error("TaskExists")
+    if job.preparation is not None and key == job.preparation.key:
+        raise error("TaskIdSameAsJobPreparationTask")
+    if job.release is not None and key == job.release.key:
+        raise error("TaskIdSameAsJobReleaseTask")
     if new.depends_on is not None and not job.uses_task_dependencies:
         raise error("TaskDependenciesNotSpecifiedOnJob", ("PropertyName", "dependsOn"))
     require_effective(job, new.exit_conditions)
@@ -181,6 +186,7 @@ def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, n
 def on_task_started(state: State, event: TaskStarted, now: int) -> None:
     found = _find_attempt(state, event)
     if found is None:
+        job_nodes.on_started(state, event)
         return
     task, slots = found
     if task.state is TaskState.RUNNING:
@@ -189,23 +195,29 @@ def on_task_started(state: State, event: TaskStarted, now: int) -> None:
         return
     key = (task.job, task.key)
     # Where the record has no slots for it yet, the end of the task before it is about to be reported.
-    if key in slots.ahead and slots.free >= task.required_slots:
+    if key in slots.ahead and slots.free >= slots.ahead[key]:
         start_placed(state, slots, key, event.start_time, now)
 
 
 def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
-    ref = event.attempt
     found = _find_attempt(state, event)
-    state.order(ForgetTask(node=event.node, attempt=ref))
-    if found is None:
+    runs_anew = False
+    if found is not None:
+        runs_anew = _take_end(state, found[0], event, now)
+    else:
+        job_nodes.on_ended(state, event, now)
         dead = state.node_slots.get(event.node)
-        if dead is not None and dead.dying.get((ref.job, ref.task)) == ref.attempt:
-            state.bury(dead, (ref.job, ref.task))
-        return
-    task, _ = found
+        key = (event.attempt.job, event.attempt.task)
+        if dead is not None and dead.dying.get(key) == event.attempt.attempt:
+            state.bury(dead, key)
+    state.order(ForgetTask(node=event.node, attempt=event.attempt, discard=runs_anew))
+
+
+def _take_end(state: State, task: Task, event: TaskEnded, now: int) -> bool:
+    """What follows from the end of a task's present attempt; whether the task is to run anew."""
     if task.withdrawal is Withdrawal.EARLIER:
         return_withdrawn(state, task, now)
-        return
+        return True
     failed = event.result is TaskResult.FAILURE
     if event.start_time is not None:
         if task.withdrawal is None:
@@ -221,6 +233,8 @@ def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
         give_back(state, task, TaskTrigger.RETRY, now, **run)
     else:
         _end_by_itself(state, task, event, now)
+        return False
+    return True
 
 
 def _end_by_itself(state: State, task: Task, event: TaskEnded, now: int) -> None:

@@ -93,6 +93,7 @@ class JobScheduleTrigger(StrEnum):
 
 
 class TaskTrigger(StrEnum):
+    PREPARE = "left to wait for its node to be prepared"
     START = "started"
     END = "ended"
     RETRY = "retried"
@@ -195,6 +196,12 @@ JOB_SCHEDULE: Mapping[tuple[JobScheduleState, JobScheduleTrigger], JobScheduleSt
 _T, _TT = TaskState, TaskTrigger
 TASK: Mapping[tuple[TaskState, TaskTrigger], TaskState] = {
     (_T.ACTIVE, _TT.START): _T.RUNNING,
+    (_T.ACTIVE, _TT.PREPARE): _T.PREPARING,
+    (_T.PREPARING, _TT.START): _T.RUNNING,
+    (_T.PREPARING, _TT.TERMINATE): _T.COMPLETED,
+    (_T.PREPARING, _TT.REQUEUE): _T.ACTIVE,
+    # Also where the preparation has failed.
+    (_T.PREPARING, _TT.LOSE): _T.ACTIVE,
     (_T.ACTIVE, _TT.TERMINATE): _T.COMPLETED,
     (_T.RUNNING, _TT.END): _T.COMPLETED,
     (_T.RUNNING, _TT.TERMINATE): _T.COMPLETED,

@@ -10,6 +10,7 @@ import msgspec
 from millpond.common.clock import DAY
 
 from .job import Job
+from .job_node import JobNode
 from .pool import Node, Pool
 from .schedule import JobSchedule
 from .task import Task
@@ -104,5 +105,7 @@ class Changes(msgspec.Struct):
     #: New samples, by (pool key, moment); pools of which none is to be kept any more.
     samples: dict[tuple[str, int], PoolSample] = {}
     forgotten_samples: set[str] = set()
+    #: By (job key, node key). They go with their job.
+    job_nodes: dict[tuple[str, str], JobNode] = {}
     #: Kept until the node has done it.
     file_deletions: list[FileDeletion] = []

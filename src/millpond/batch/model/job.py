@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from .keys import task_key
 from .pool import Pool
 from .task import Failure
 
@@ -69,6 +70,55 @@ class Counts(msgspec.Struct, frozen=True):
         return self.succeeded + self.failed
 
 
+class PreparationTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job runs on a node before its first task there; its id as given. The document is in the job's."""
+
+    id: str
+    #: Whether tasks wait for it, and never run where it has failed.
+    wait_for_success: bool = True
+    rerun_on_node_reboot_after_success: bool = True
+    #: -1: without limit.
+    max_task_retry_count: int = 0
+    max_wall_clock_time: int
+    retention_time: int
+
+    @property
+    def key(self) -> str:
+        return task_key(self.id)
+
+
+class ReleaseTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job runs, when it ends, on each node that it was prepared on."""
+
+    id: str
+    max_wall_clock_time: int
+    retention_time: int
+
+    @property
+    def key(self) -> str:
+        return task_key(self.id)
+
+
+class ManagerTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The task that a job begins with, and may end with."""
+
+    id: str
+    document: bytes
+    kill_job_on_completion: bool = True
+    #: Whether nothing else runs on its node meanwhile.
+    run_exclusive: bool = True
+    allow_low_priority_node: bool = True
+    required_slots: int = 1
+    #: ``None``: as the job says.
+    max_task_retry_count: int | None = None
+    max_wall_clock_time: int
+    retention_time: int
+
+    @property
+    def key(self) -> str:
+        return task_key(self.id)
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     account: str
@@ -95,6 +145,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     on_all_tasks_complete: OnAllTasksComplete = OnAllTasksComplete.NO_ACTION
     on_task_failure: OnTaskFailure = OnTaskFailure.NO_ACTION
     uses_task_dependencies: bool = False
+    preparation: PreparationTask | None = None
+    release: ReleaseTask | None = None
+    manager: ManagerTask | None = None
+    #: The job manager task has ended, and that ends the job.
+    is_manager_done: bool = False
+    #: The end of the job does not wait for nodes that do not answer.
+    is_forced: bool = False
+    #: The job is being deleted, and all that its nodes had to do for that is done.
+    is_purging: bool = False
     #: The option of the disable under way.
     disable_tasks: DisableTasks | None = None
     start_time: int

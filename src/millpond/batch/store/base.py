@@ -9,6 +9,7 @@ import msgspec
 
 from ..model.changes import Archive, Changes, FileDeletion, PoolSample
 from ..model.job import Counts, Job
+from ..model.job_node import JobNode
 from ..model.pool import Node, NodeState, Pool
 from ..model.schedule import JobSchedule
 from ..model.task import Task
@@ -29,6 +30,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     placed: list[Task]
     #: Oldest first.
     samples: list[PoolSample]
+    #: Of those jobs.
+    job_nodes: list[JobNode] = []
 
 
 class Chore(msgspec.Struct, frozen=True):
@@ -128,6 +131,20 @@ FILTERABLE: dict[str, dict[str, type]] = {
         "end_time": Moment,
         "do_not_run_until": Moment,
         "do_not_run_after": Moment,
+    },
+    "job_nodes": {
+        "pool_id": str,
+        "node_id": str,
+        "preparation_state": str,
+        "preparation_start_time": Moment,
+        "preparation_end_time": Moment,
+        "preparation_exit_code": int,
+        "preparation_result": str,
+        "release_state": str,
+        "release_start_time": Moment,
+        "release_end_time": Moment,
+        "release_exit_code": int,
+        "release_result": str,
     },
     "tasks": {
         "id": str,
@@ -256,6 +273,10 @@ class Reader(Protocol):
     def schedules(self, account: str, query: Query) -> Page[JobSchedule]: ...
 
     def jobs_of(self, schedule: str, query: Query) -> Page[Job]: ...
+
+    def job_nodes(self, job: str, query: Query) -> Page[JobNode]:
+        """How the job's preparation and release tasks stand, by node."""
+        ...
 
     def task_counts(self, job: str) -> tuple[Counts, Counts] | None:
         """Tasks and task slots by state."""

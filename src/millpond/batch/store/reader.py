@@ -11,12 +11,13 @@ import msgspec
 from sqlalchemy import Column, Connection, Engine, Row, Select, Table, func, select
 
 from ..model.job import Counts, Job
+from ..model.job_node import JobNode
 from ..model.pool import Node, NodeState, Pool
 from ..model.schedule import JobSchedule
 from . import schema
 from .base import FILTERABLE, ContinuationError, NodeCounts, Page, Query, StoredTask
 from .filters import Fields, condition
-from .schema import job_schedules, jobs, nodes, place_of, pools, tasks
+from .schema import job_schedules, jobs, nodes, place_of, pools, preparations, tasks
 from .statements import STORED_TASKS
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ _POOL_FIELDS = _fields("pools", pools)
 _NODE_FIELDS = _fields("nodes", nodes)
 _JOB_FIELDS = _fields("jobs", jobs)
 _SCHEDULE_FIELDS = _fields("job_schedules", job_schedules)
+_JOB_NODE_FIELDS = _fields("job_nodes", preparations)
 #: A task's key is its id in lower case, and has an index.
 _TASK_FIELDS = {**_fields("tasks", tasks), "id": tasks.c.key}
 _COUNTS_FIELDS = {"pool_id": _POOL_FIELDS["id"]}
@@ -147,6 +149,13 @@ class SqlReader:
         with self._engine.connect() as connection:
             rows, token = _page(connection, statement, query, jobs.c.number, _JOB_FIELDS)
         return Page([schema.decode_job(row.record) for row in rows], token)
+
+    def job_nodes(self, job: str, query: Query) -> Page[JobNode]:
+        number = select(jobs.c.number).where(jobs.c.key == job).scalar_subquery()
+        statement = select(preparations.c.node, preparations.c.record).where(preparations.c.job == number)
+        with self._engine.connect() as connection:
+            rows, token = _page(connection, statement, query, preparations.c.node, _JOB_NODE_FIELDS)
+        return Page([schema.decode_job_node(row.record) for row in rows], token)
 
     def task_counts(self, job: str) -> tuple[Counts, Counts] | None:
         record = self._record(jobs, job)

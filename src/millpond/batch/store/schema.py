@@ -20,6 +20,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..model.exit_conditions import ExitConditions
 from ..model.job import Job
+from ..model.job_node import JobNode, JobTaskKind
 from ..model.keys import task_number
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
@@ -183,6 +184,16 @@ job_nodes = Table(
     Index("job_nodes_by_node", "node"),
 )
 
+#: How a job's preparation and release tasks stand on a node, or stood on one that is gone.
+preparations = Table(
+    "preparations",
+    metadata,
+    Column("job", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", _Text, primary_key=True),
+    *_filter_columns("job_nodes"),
+    Column("record", LargeBinary, nullable=False),
+)
+
 #: File deletions that a node has not done yet.
 chores = Table(
     "chores",
@@ -203,6 +214,7 @@ decode_node = msgspec.msgpack.Decoder(Node).decode
 decode_job = msgspec.msgpack.Decoder(Job).decode
 decode_schedule = msgspec.msgpack.Decoder(JobSchedule).decode
 _decode_exit_conditions = msgspec.msgpack.Decoder(ExitConditions).decode
+decode_job_node = msgspec.msgpack.Decoder(JobNode).decode
 decode_sample = msgspec.msgpack.Decoder(dict[str, float]).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
@@ -233,7 +245,14 @@ def schedule_row(schedule: JobSchedule) -> dict[str, Any]:
     return _row(job_schedules, schedule)
 
 
-def _row(table: Table, record: Pool | Node | Job | JobSchedule, **derived: Any) -> dict[str, Any]:
+def preparation_row(record: JobNode, job_number: int) -> dict[str, Any]:
+    runs = {JobTaskKind.PREPARATION: record.preparation, JobTaskKind.RELEASE: record.release}
+    names = ("state", "start_time", "end_time", "exit_code", "result")
+    derived = {f"{kind}_{name}": run and getattr(run, name) for kind, run in runs.items() for name in names}
+    return _row(preparations, record, job=job_number, **derived)
+
+
+def _row(table: Table, record: Pool | Node | Job | JobNode | JobSchedule, **derived: Any) -> dict[str, Any]:
     """The record's row: attributes by the columns' names, but for the derived columns and the record itself."""
     derived["record"] = encode(record)
     row = {c.name: derived[c.name] if c.name in derived else getattr(record, c.name) for c in table.columns}

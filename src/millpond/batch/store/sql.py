@@ -25,6 +25,7 @@ from .schema import (
     nodes,
     place_of,
     pools,
+    preparations,
     samples,
     task_documents,
     tasks,
@@ -115,6 +116,15 @@ class SqlWriter:
                 PoolSample(row.pool, row.moment, schema.decode_sample(row.sample))
                 for row in run(select(samples).order_by(samples.c.moment))
             ],
+            job_nodes=[
+                schema.decode_job_node(row.record)
+                for row in run(
+                    select(preparations.c.record)
+                    .join(jobs, jobs.c.number == preparations.c.job)
+                    .where(schema.UNFINISHED)
+                    .order_by(preparations.c.job, preparations.c.node)
+                )
+            ],
         )
 
     # --- writing ---
@@ -133,6 +143,11 @@ class SqlWriter:
         self._write_jobs({key: job for key, job in changes.jobs.items() if job is not None})
         self._write_dependencies(changes.dependencies)
         self._write_tasks(changes)
+        rows = [
+            tuple(schema.preparation_row(record, self._known_job(job)).values())
+            for (job, _), record in changes.job_nodes.items()
+        ]
+        self._run_many(self._statements.upsert_preparations, rows)
         self._remove_jobs([key for key, job in changes.jobs.items() if job is None])
         self._write_samples(changes)
         return self._record_chores(changes.file_deletions)
@@ -157,6 +172,7 @@ class SqlWriter:
             number = self._job_number(key)
             if number is not None:
                 self._connection.execute(delete(job_nodes).where(job_nodes.c.job == number))
+                self._connection.execute(delete(preparations).where(preparations.c.job == number))
                 self._connection.execute(delete(jobs).where(jobs.c.number == number))
                 del self._job_numbers[key]
                 self._job_nodes.pop(number, None)

@@ -36,6 +36,7 @@ from .schema import (
     jobs,
     nodes,
     pools,
+    preparations,
     samples,
     task_documents,
     tasks,
@@ -62,6 +63,7 @@ class Statements:
             delete(samples).where(samples.c.pool == bindparam("pool_"), samples.c.moment <= bindparam("moment_")),
             ("pool_", "moment_"),
         )
+        self.upsert_preparations = self._upsert(preparations, "job", "node")
         self.insert_tasks = self._text(insert(tasks), TASK_COLUMNS)
         self.insert_documents = self._text(insert(task_documents), ("place", "document"))
         self.insert_job_nodes = self._text(insert(job_nodes), ("job", "node"))

@@ -10,7 +10,10 @@ from millpond.common.clock import MINUTE
 from millpond.common.durations import parse_duration
 
 from ...model.job import DisableTasks, JobState, OnAllTasksComplete, OnTaskFailure, PoolLifetime
+from ...model.job_node import JobTaskState
+from ...model.task import TaskResult
 from .common import (
+    ContainerInfo,
     EnvironmentSetting,
     FailureInfo,
     MetadataItem,
@@ -35,6 +38,9 @@ from .fields import (
 )
 from .pools import PoolSpecification, require_one_machine
 from .tasks import AuthenticationTokenSettings, RequiredSlots
+
+#: The ids of tasks that are given none.
+PREPARATION_ID, RELEASE_ID = "jobpreparation", "jobrelease"
 
 
 class JobConstraints(Model, kw_only=True):
@@ -169,6 +175,42 @@ class Job(JobSpecification, kw_only=True):
     previous_state_transition_time: Maybe[Moment] = UNSET
     execution_info: Maybe[JobExecutionInfo] = UNSET
     stats: Maybe[Opaque] = UNSET
+
+
+class JobPreparationTaskExecutionInfo(Model, kw_only=True):
+    start_time: Moment
+    end_time: Maybe[Moment] = UNSET
+    state: JobTaskState
+    task_root_directory: Maybe[str] = UNSET
+    task_root_directory_url: Maybe[str] = UNSET
+    exit_code: Maybe[int] = UNSET
+    container_info: Annotated[Maybe[ContainerInfo], Since("2017-09-01")] = UNSET
+    failure_info: Annotated[Maybe[FailureInfo], Since("2017-05-01")] = UNSET
+    retry_count: int
+    last_retry_time: Maybe[Moment] = UNSET
+    result: Annotated[Maybe[TaskResult], Since("2017-05-01")] = UNSET
+
+
+class JobReleaseTaskExecutionInfo(Model, kw_only=True):
+    start_time: Moment
+    end_time: Maybe[Moment] = UNSET
+    state: JobTaskState
+    task_root_directory: Maybe[str] = UNSET
+    task_root_directory_url: Maybe[str] = UNSET
+    exit_code: Maybe[int] = UNSET
+    container_info: Annotated[Maybe[ContainerInfo], Since("2017-09-01")] = UNSET
+    failure_info: Annotated[Maybe[FailureInfo], Since("2017-05-01")] = UNSET
+    result: Annotated[Maybe[TaskResult], Since("2017-05-01")] = UNSET
+
+
+class JobPreparationAndReleaseTaskStatus(Model, kw_only=True):
+    """How the two stand on one node."""
+
+    pool_id: str
+    node_id: str
+    node_url: str
+    job_preparation_task_execution_info: Maybe[JobPreparationTaskExecutionInfo] = UNSET
+    job_release_task_execution_info: Maybe[JobReleaseTaskExecutionInfo] = UNSET
 
 
 class JobTerminate(Model, kw_only=True):

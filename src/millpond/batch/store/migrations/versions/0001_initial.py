@@ -177,6 +177,25 @@ def upgrade() -> None:
     op.create_index("job_nodes_by_node", "job_nodes", ["node"])
 
     op.create_table(
+        "preparations",
+        sa.Column("job", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("node", _TEXT, primary_key=True),
+        sa.Column("pool_id", _TEXT),
+        sa.Column("node_id", _TEXT),
+        sa.Column("preparation_state", _TEXT),
+        sa.Column("preparation_start_time", sa.BigInteger),
+        sa.Column("preparation_end_time", sa.BigInteger),
+        sa.Column("preparation_exit_code", sa.BigInteger),
+        sa.Column("preparation_result", _TEXT),
+        sa.Column("release_state", _TEXT),
+        sa.Column("release_start_time", sa.BigInteger),
+        sa.Column("release_end_time", sa.BigInteger),
+        sa.Column("release_exit_code", sa.BigInteger),
+        sa.Column("release_result", _TEXT),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+
+    op.create_table(
         "chores",
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=False),
         sa.Column("node", _TEXT, nullable=False),
