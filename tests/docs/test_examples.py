@@ -14,7 +14,11 @@ from tests.clients import run_client
 from tests.servers import Server, millpond
 
 _ROOT = Path(__file__).parents[2]
-_PAGES = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/applications.md", "docs/tasks.md"]
+_PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(str(page.relative_to(_ROOT)) for page in (_ROOT / "docs").glob("*.md")),
+]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(\s*([^)#:]+)(?:#[^)]*)?\)")
 
@@ -92,3 +96,41 @@ def test_program_of_tasks_that_wait_for_others_runs(server: Server, tmp_path: Pa
     script = tmp_path / "example.py"
     script.write_text(textwrap.dedent(example.text))
     assert run_client("tutorial-today", script, env=server.credentials).stdout == "ten frames, in order\n\n"
+
+
+#: Tasks to be followed, one after another until the program has seen one.
+_FOLLOWED = """
+import os, threading, time
+from azure.batch import BatchClient, models
+from azure.core.credentials import AzureNamedKeyCredential
+
+client = BatchClient(
+    os.environ["BATCH_ACCOUNT_URL"],
+    AzureNamedKeyCredential(os.environ["BATCH_ACCOUNT_NAME"], os.environ["BATCH_ACCOUNT_KEY"]),
+)
+image = models.BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server")
+machines = models.VirtualMachineConfiguration(image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04")
+client.create_pool(
+    models.BatchPoolCreateOptions(
+        id="events", vm_size="standard_a1_v2", virtual_machine_configuration=machines, target_dedicated_nodes=1
+    )
+)
+client.create_job(models.BatchJobCreateOptions(id="followed", pool_info=models.BatchPoolInfo(pool_id="events")))
+
+
+def add_tasks():
+    for number in range(60):
+        client.create_task("followed", models.BatchTaskCreateOptions(id=f"task{number}", command_line="true"))
+        time.sleep(1)
+
+
+threading.Thread(target=add_tasks, daemon=True).start()
+"""
+
+
+def test_program_that_follows_changes_runs(server: Server, tmp_path: Path) -> None:
+    (example,) = _examples("python", "docs/events.md")
+    script = tmp_path / "example.py"
+    script.write_text(_FOLLOWED + example.text)
+    printed = run_client("tutorial-today", script, env=server.credentials).stdout.splitlines()
+    assert re.fullmatch(r"task\d+ completed", printed[-1])

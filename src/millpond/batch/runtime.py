@@ -39,6 +39,7 @@ from .engine.machine import restore, settle, step
 from .engine.messages import Effect, Event, JobPurged, PurgeJob, RaiseAt, RequestNode, StartTask, SyncNode
 from .engine.state import State
 from .errors import error
+from .model.changes import Changes
 from .model.job import Job
 from .model.limits import Limits
 from .model.pool import Node, Pool
@@ -79,6 +80,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     pools: dict[str, Pool]
     #: Per node: file deletions that are new, or, where the node is to be synced, all that it has to do.
     chores: dict[str, list[Chore]]
+    #: What was committed.
+    changes: list[Changes]
     #: All nodes, where the state was just built from the store; ``None`` otherwise.
     restored: list[Node] | None = None
 
@@ -230,7 +233,8 @@ class _Worker:
         self._ready_window = ready_window
         self._limits = limits
         self._state: State | None = None
-        #: Chores recorded by the open transaction.
+        #: Changes written to the open transaction, and chores recorded by it.
+        self._changes: list[Changes] = []
         self._chores: list[Chore] = []
         #: (moment, how many-th, event)
         self._timers: list[tuple[int, int, Event]] = []
@@ -345,7 +349,9 @@ class _Worker:
     def _flush(self) -> None:
         """Write the engine's changes to the open transaction."""
         if self._state is not None:
-            self._chores += self._writer.write(self._state.take_changes())
+            changes = self._state.take_changes()
+            self._chores += self._writer.write(changes)
+            self._changes.append(changes)
 
     def _commit(self, state: State, effects: list[Effect], restored: list[Node] | None = None) -> Outcome:
         self._flush()
@@ -354,7 +360,7 @@ class _Worker:
             self._writer.commit()
         except Exception as failure:
             raise _CommitFailed from failure
-        self._chores = []
+        self._changes, self._chores = [], []
         for effect in effects:
             if isinstance(effect, RaiseAt):
                 heapq.heappush(self._timers, (effect.moment, next(self._timer_numbers), effect.event))
@@ -391,6 +397,7 @@ class _Worker:
             nodes=nodes,
             pools={node.pool: state.pools[node.pool] for node in nodes.values()},
             chores=chores,
+            changes=self._changes,
             restored=restored,
         )
 
@@ -412,7 +419,7 @@ class _Worker:
     def load(self) -> State:
         """Build the state from the store, and hand over the effects that follow from it."""
         self._writer.rollback()
-        self._chores = []
+        self._changes, self._chores = [], []
         self._timers.clear()
         self._purges.clear()
         stored = self._writer.load()

@@ -10,12 +10,13 @@ from millpond.common.config import Accounts, Settings
 from .agents import Agents, NodeTokens
 from .applications import open_applications
 from .auto_storage import AutoStorage
+from .change_log import ChangeLog
 from .effects import Effects
 from .model.limits import limits_of
 from .node_actions import NodeActions
 from .node_files import NodeFiles
 from .providers.base import Observation, Provider
-from .runtime import Runtime
+from .runtime import Outcome, Runtime
 from .store.base import Reader
 
 
@@ -48,16 +49,24 @@ class BatchService:
         self.accounts = accounts
         self.applications = open_applications(settings)
         self.auto_storage = AutoStorage(accounts, settings.blob_url)
+        self.change_log = ChangeLog()
+        #: Tells this run of the service from others.
+        self.started = f"{clock.now():x}"
         self._effects = effects
 
     async def start(self) -> None:
         """Take up the work where the store says it is."""
         self._effects.start()
         try:
-            await self.runtime.start(self._effects.carry_out)
+            await self.runtime.start(self._committed)
         except BaseException:
             await self._effects.stop()
             raise
+
+    def _committed(self, outcome: Outcome) -> None:
+        for changes in outcome.changes:
+            self.change_log.append(changes)
+        self._effects.carry_out(outcome)
 
     async def stop(self, *, release_nodes: bool = True) -> None:
         """Stop; ``release_nodes`` ends all nodes with what they run.

@@ -149,7 +149,7 @@ def resize():
         client.create_task(blocker, models.BatchTaskCreateOptions(id=f"t{number}", command_line="sleep 600"))
     wait_for(lambda: all(task.state == "running" for task in client.list_tasks(blocker)))
     fewer = models.BatchPoolResizeOptions(target_dedicated_nodes=1, node_deallocation_option="taskcompletion")
-    client.begin_resize_pool(POOL, fewer, polling=False)
+    client.begin_resize_pool(POOL, fewer, **OFTEN)
     client.begin_stop_pool_resize(POOL, **OFTEN).result()
     assert "ResizeStopped" in [error.code for error in steady().resize_errors]
     client.begin_delete_job(blocker, **OFTEN)

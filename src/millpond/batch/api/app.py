@@ -19,7 +19,7 @@ from ..service import open_service
 from . import agent_requests
 from .agents import agent_channel
 from .middleware import Answers, ApiVersion, Authentication, call_of, read_body, send_answer
-from .operations import OPERATIONS
+from .operations import EXTENSIONS, OPERATIONS
 from .routes import Operation, Routes
 
 
@@ -45,7 +45,7 @@ def create_app(settings: Settings, accounts: Accounts, base_url: str, clock: Clo
             *agent_requests.ROUTES,
             Mount(
                 "/",
-                app=_Operations(OPERATIONS),
+                app=_Operations([*OPERATIONS, *EXTENSIONS]),
                 middleware=[
                     Middleware(Answers, clock=clock or SystemClock()),
                     Middleware(Authentication, accounts=accounts),

@@ -60,11 +60,11 @@ async def job_get_task_counts(service: BatchService, call: Call) -> Answer:
     if counts is None:
         raise error("JobNotFound")
     tasks, slots = counts
-    content = TaskCountsResult(task_counts=_counts(tasks), task_slot_counts=_counts(slots))
+    content = TaskCountsResult(task_counts=task_counts(tasks), task_slot_counts=task_counts(slots))
     return entity(call, content, TaskCountsResult, "taskcountsresult")
 
 
-def _counts(counts: Counts) -> TaskCounts:
+def task_counts(counts: Counts) -> TaskCounts:
     return TaskCounts(
         active=counts.active,
         running=counts.running,

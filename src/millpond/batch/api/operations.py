@@ -8,6 +8,7 @@ from ..errors import error
 from . import (
     account,
     applications,
+    events,
     files,
     job_nodes,
     job_schedules,
@@ -149,3 +150,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("DELETE", _CERTIFICATE, not_implemented, until="2024-02-01"),
     Operation("POST", f"{_CERTIFICATE}/canceldelete", not_implemented, until="2024-02-01"),
 )
+
+#: What no version of the specification has.
+EXTENSIONS: tuple[Operation, ...] = (Operation("GET", "/events", events.event_list),)

@@ -51,7 +51,7 @@ async def task_add(service: BatchService, call: Call) -> Answer:
     [task] = await _submit(service, call, [_new_task(request)])
     if isinstance(task, ServiceError):
         raise task
-    url = _url(call, call.params["jobId"], task.id)
+    url = task_url(call, call.params["jobId"], task.id)
     return created(url, task.last_modified, url)
 
 
@@ -154,7 +154,7 @@ def _result(call: Call, task_id: str, outcome: Task | ServiceError) -> wire.Task
             task_id=task_id,
             e_tag=to_etag(outcome.last_modified),
             last_modified=to_iso(outcome.last_modified),
-            location=_url(call, call.params["jobId"], task_id),
+            location=task_url(call, call.params["jobId"], task_id),
         )
     return wire.TaskAddResult(
         status="clienterror" if outcome.status < 500 else "servererror",
@@ -241,7 +241,7 @@ def task_content(call: Call, job: Job, stored: StoredTask) -> dict[str, Any]:
         "userIdentity": _USER_IDENTITY,
         **msgspec.json.decode(stored.document),
         "id": task.id,
-        "url": _url(call, job.id, task.id),
+        "url": task_url(call, job.id, task.id),
         "eTag": to_etag(task.last_modified),
         "lastModified": to_iso(task.last_modified),
         "creationTime": to_iso(task.creation_time),
@@ -259,7 +259,7 @@ def task_content(call: Call, job: Job, stored: StoredTask) -> dict[str, Any]:
         content["previousState"] = task.previous_state
         content["previousStateTransitionTime"] = to_iso(task.previous_state_transition_time)
     if task.node_id is not None and task.state is not TaskState.ACTIVE:
-        content["nodeInfo"] = _node_info(call, job, task)
+        content["nodeInfo"] = node_info(call, job.id, task)
     return content
 
 
@@ -277,9 +277,9 @@ def execution_info(task: Task) -> wire.TaskExecutionInfo:
     )
 
 
-def _node_info(call: Call, job: Job, task: Task) -> wire.NodeInfo:
+def node_info(call: Call, job_id: str, task: Task) -> wire.NodeInfo:
     node_url = f"{call.base_url}/pools/{task.pool_id}/nodes/{task.node_id}"
-    directory = task_directory(job.id, task.id)
+    directory = task_directory(job_id, task.id)
     return wire.NodeInfo(
         affinity_id=f"TVM:{task.node_id}",
         node_url=node_url,
@@ -290,5 +290,5 @@ def _node_info(call: Call, job: Job, task: Task) -> wire.NodeInfo:
     )
 
 
-def _url(call: Call, job_id: str, task_id: str) -> str:
+def task_url(call: Call, job_id: str, task_id: str) -> str:
     return f"{job_url(call, job_id)}/tasks/{task_id}"
