@@ -5,8 +5,9 @@ from __future__ import annotations
 import email.utils
 import http.client
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -103,13 +104,23 @@ class BatchClient:
                 return
             time.sleep(0.02)
 
-    def add_job(self, job: str, pool: str) -> None:
-        self.call("POST", "/jobs", {"id": job, "poolInfo": {"poolId": pool}})
+    def add_job(self, job: str, pool: str, **members: object) -> None:
+        self.call("POST", "/jobs", {"id": job, "poolInfo": {"poolId": pool}, **members})
 
     def task_counts(self, job: str) -> dict[str, int]:
         counts = self.call("GET", f"/jobs/{job}/taskcounts")
         result: dict[str, int] = counts["taskCounts"]
         return result
+
+    def tasks(self, job: str) -> Iterator[dict[str, Any]]:
+        """Ids and execution information of the job's tasks."""
+        query = {"$select": "id,executionInfo"}
+        while True:
+            page = self.call("GET", f"/jobs/{job}/tasks", **query)
+            yield from page["value"]
+            if "odata.nextLink" not in page:
+                return
+            query["$skiptoken"] = page["odata.nextLink"].partition("skiptoken=")[2].partition("&")[0]
 
     def wait_until_completed(self, job: str, count: int) -> None:
         """Until that many tasks are. Raises ``RuntimeError`` where one of them failed."""
@@ -131,12 +142,14 @@ def _until_given_up(what: str, patience_s: float) -> Iterator[None]:
 
 def collections(count: int, command_line: str, prefix: str = "task") -> Iterator[bytes]:
     """Bodies of addtaskcollection for so many tasks, a hundred in each."""
-    for start in range(0, count, 100):
-        tasks = [
-            {"id": f"{prefix}-{number:07}", "commandLine": command_line}
-            for number in range(start, min(start + 100, count))
-        ]
-        yield msgspec.json.encode({"value": tasks})
+    return in_collections({"id": f"{prefix}-{number:07}", "commandLine": command_line} for number in range(count))
+
+
+def in_collections(tasks: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+    """Bodies of addtaskcollection for these tasks, a hundred in each."""
+    remaining = iter(tasks)
+    while part := list(islice(remaining, 100)):
+        yield msgspec.json.encode({"value": part})
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The rows: what the design promises, and what is beside it."""
 
 from ..measuring import ROWS
-from . import blob, million, nodes, simulated, tasks, tutorial
+from . import blob, dependencies, million, nodes, simulated, tasks, tutorial
 
-__all__ = ["ROWS", "blob", "million", "nodes", "simulated", "tasks", "tutorial"]
+__all__ = ["ROWS", "blob", "dependencies", "million", "nodes", "simulated", "tasks", "tutorial"]
