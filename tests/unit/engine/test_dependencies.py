@@ -382,6 +382,17 @@ def test_range_of_tasks_that_have_succeeded_in_part() -> None:
     assert bench.started() == ["after"]
 
 
+def test_ranges_of_several_new_tasks_over_tasks_that_have_succeeded() -> None:
+    bench = bench_with_job()
+    bench.tasks(*map(str, range(8)))
+    for number in (0, 1, 2, 5, 6):
+        bench.end(str(number))
+    ranges = {"a": (1, 2), "b": (0, 3), "c": (2, 5), "d": (5, 6), "e": (6, 7), "f": (6, 6)}
+    tasks = [make_task(name, depends_on=Prerequisites((), [given])) for name, given in ranges.items()]
+    bench.do(TasksAddRequested(job="job", tasks=tasks))
+    assert [name for name in ranges if not bench.task(name).pending_dependencies] == ["a", "d", "f"]
+
+
 def test_ids_and_overlapping_ranges_together() -> None:
     bench = bench_with_job()
     add(bench, "after", "1", "x", ranges=[(0, 2), (1, 3), (3, 3)])

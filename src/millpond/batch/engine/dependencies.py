@@ -13,8 +13,10 @@ one that is never added, or waits for itself, keeps its dependents waiting for e
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 
 from msgspec.structs import replace
 
@@ -37,18 +39,27 @@ class Satisfied:
     def __init__(self, archive: Archive, job: str, tasks: Iterable[NewTask]) -> None:
         given = [task.depends_on for task in tasks if task.depends_on is not None]
         keys = list({key for each in given for key in each.tasks})
-        ranges = {numbers for each in given for numbers in merged(each.ranges)}
         self._keys = archive.satisfying(job, keys) if keys else set()
-        self._runs = {numbers: archive.satisfied_runs(job, *numbers) for numbers in ranges}
+        #: Runs of satisfied numbers, in order.
+        self._runs: list[tuple[int, int]] = []
+        for first, last in merged(numbers for each in given for numbers in each.ranges):
+            self._runs += archive.satisfied_runs(job, first, last)
 
     def left_of(self, given: Prerequisites | None) -> set[str]:
         """The names of the prerequisites that are still to be satisfied."""
         if given is None:
             return set()
         left = set(given.tasks) - self._keys
-        for numbers in merged(given.ranges):
-            left.update(map(name_of, blocks_missing(*numbers, self._runs[numbers])))
+        for first, last in merged(given.ranges):
+            left.update(map(name_of, blocks_missing(first, last, self._runs_within(first, last))))
         return left
+
+    def _runs_within(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        for index in range(bisect_left(self._runs, first, key=itemgetter(1)), len(self._runs)):
+            begin, end = self._runs[index]
+            if begin > last:
+                return
+            yield max(first, begin), min(last, end)
 
 
 def open_dependencies(state: State, task: Task, prerequisites: Iterable[str]) -> None:
