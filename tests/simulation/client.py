@@ -10,6 +10,9 @@ import msgspec
 from tests.simulation.world import MILLISECOND, Script, World
 
 from millpond.batch.engine.messages import (
+    AutoScaleDisableRequested,
+    AutoScaleEnableRequested,
+    AutoScaleEvaluateRequested,
     Event,
     JobAddRequested,
     JobChangeRequested,
@@ -21,6 +24,7 @@ from millpond.batch.engine.messages import (
     NodeDeallocateRequested,
     NodeDisableSchedulingRequested,
     NodeEnableSchedulingRequested,
+    NodePreemptRequested,
     NodeRebootRequested,
     NodeReimageRequested,
     NodesRemoveRequested,
@@ -62,6 +66,7 @@ FAIR_REFUSALS = {
     "NodeNotReady",
     "NodeStateUnusable",
     "OperationInvalidForCurrentState",
+    "TooManyEnableAutoScaleRequests",
     "JobExists",
     "JobNotFound",
     "JobBeingDeleted",
@@ -258,6 +263,10 @@ class Client:
             (5, self._resize),
             (2, self._stop_resize),
             (3, self._remove_nodes),
+            (3, self._preempt),
+            (3, self._enable_auto_scale),
+            (3, self._disable_auto_scale),
+            (1, self._evaluate),
             (4, self._reboot),
             (3, self._reimage),
             (3, self._deallocate),
@@ -331,6 +340,29 @@ class Client:
         pool, node = self._node()
         option = self._pick(list(DeallocationOption))
         self.request(NodesRemoveRequested(pool=pool, nodes=[node], resize_timeout=None, deallocation_option=option))
+
+    def _preempt(self) -> None:
+        nodes = [node for node in self.world.state.nodes.values() if not node.is_dedicated]
+        if nodes:
+            duration = self._pick([0, SECOND, MINUTE])
+            self.request(NodePreemptRequested(account="a", node_id=self._pick(nodes).id, duration=duration))
+
+    def _enable_auto_scale(self) -> None:
+        kind = self._pick(["Dedicated", "LowPriority"])
+        option = self._pick(list(DeallocationOption))
+        count = self._pick(["$PendingTasks / $TaskSlotsPerNode + 1", "avg($PendingTasks.GetSample(5))", "$Nothing"])
+        formula = f"n = min({self.nodes}, {count}); $Target{kind}Nodes = n + 0.9; $NodeDeallocationOption = {option};"
+        interval = self._pick([None, 5 * MINUTE, SECOND])
+        self.request(
+            AutoScaleEnableRequested(pool=self._pick(self.pool_keys), formula=formula, evaluation_interval=interval)
+        )
+
+    def _disable_auto_scale(self) -> None:
+        self.request(AutoScaleDisableRequested(pool=self._pick(self.pool_keys)))
+
+    def _evaluate(self) -> None:
+        formula = "x = $PendingTasks.GetSamplePercent(TimeInterval_Minute * 10);"
+        self.request(AutoScaleEvaluateRequested(pool=self._pick(self.pool_keys), formula=formula))
 
     def _reboot(self) -> None:
         pool, node = self._node()

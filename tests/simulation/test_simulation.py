@@ -12,6 +12,7 @@ from tests.simulation.world import Faults, Violation, World, is_settled
 
 from millpond.batch.engine import dependencies
 from millpond.batch.engine.messages import (
+    AutoScaleDisableRequested,
     JobEnableRequested,
     NodeEnableSchedulingRequested,
     NodeRebootRequested,
@@ -102,6 +103,9 @@ def check_counts(job: Job, tasks: list[Task]) -> None:
         there = Counter[str]()
         for task in tasks:
             there[_column(task)] += task.required_slots if weigh else 1
+        held_back = sum((task.required_slots if weigh else 1) for task in tasks if task.is_held_back)
+        if (job.held_back_slots if weigh else job.held_back) != held_back:
+            raise Violation(f"{job.key} counts other tasks that wait for others than the {held_back} that there are")
         for name in ("active", "running", "succeeded", "failed"):
             if getattr(counts, name) != there[name]:
                 raise Violation(f"{job.key} counts {counts} (weighed: {weigh}), there are {there}")
@@ -159,6 +163,8 @@ def help_along(world: World, client: Client) -> None:
         if node.scheduling_state is SchedulingState.DISABLED:
             client.request(NodeEnableSchedulingRequested(pool=node.pool, node=node.key))
     for pool in world.state.pools.values():
+        if pool.auto_scale is not None and pool.auto_scale.run is not None and pool.auto_scale.run.error is not None:
+            client.request(AutoScaleDisableRequested(pool=pool.key))
         if pool.allocation_state is AllocationState.STEADY and not world.state.pool_slots[pool.key].nodes:
             client.request(
                 ResizeRequested(
@@ -176,6 +182,8 @@ def check_end(world: World, client: Client) -> None:
     for pool in world.state.pools.values():
         if pool.allocation_state is not AllocationState.STEADY:
             raise Violation(f"{pool.key} does not become steady")
+        if pool.auto_scale is not None and pool.auto_scale.next_evaluation < world.now:
+            raise Violation(f"{pool.key} is not scaled any more: {pool.auto_scale}")
     if world.state.dying:
         raise Violation(f"attempts are being ended for ever: {world.state.dying}")
     for job in world.archive.jobs.values():

@@ -237,6 +237,23 @@ def app_set_default(
 
 
 @app.command()
+def preempt(
+    node: Annotated[str, typer.Argument(help="The id of a low-priority (Spot) node.")],
+    seconds: Annotated[int, typer.Option("--for", metavar="SECONDS", min=0, help="How long there is no machine.")] = 30,
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Take a low-priority node's machine away, as the cloud may at any moment: its tasks run again elsewhere.
+
+    The node is preempted with all that is on it, and comes back by itself when the time is over.
+    """
+    from .preempt import preempt
+
+    preempt(_settings(config, data), account, node, seconds)
+
+
+@app.command()
 def tutorial(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the server running at the end, and print how to reach it.")

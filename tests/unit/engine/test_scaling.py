@@ -17,6 +17,7 @@ from millpond.batch.engine.messages import (
     NodesRemoveRequested,
     PoolAddRequested,
     PoolDeleteRequested,
+    Prerequisites,
     RaiseAt,
     RequestNode,
     ResizeRequested,
@@ -280,6 +281,8 @@ def test_samples_say_how_the_pool_is() -> None:
     bench.job("disabled")
     bench.tasks("f", job="disabled")
     bench.do(JobDisableRequested(job="disabled", disable_tasks=DisableTasks.REQUEUE))
+    bench.job("chain", uses_task_dependencies=True)
+    bench.tasks("after", job="chain", depends_on=Prerequisites(["nothing"]))
     names = {
         "$ActiveTasks": "3",
         "$RunningTasks": "2",

@@ -17,6 +17,7 @@ from . import (
     node_diagnosis,
     nodes,
     pools,
+    preemption,
     scaling,
     tasks,
 )
@@ -152,4 +153,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 #: What no version of the specification has.
-EXTENSIONS: tuple[Operation, ...] = (Operation("GET", "/events", events.event_list),)
+EXTENSIONS: tuple[Operation, ...] = (
+    Operation("GET", "/events", events.event_list),
+    Operation("POST", "/nodes/{nodeId}/preempt", preemption.node_preempt),
+)

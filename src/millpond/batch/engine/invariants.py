@@ -35,6 +35,9 @@ def check(state: State) -> None:
     _require(not stirred, "something is not settled")
     _require(set(state.node_slots) == set(state.nodes), "nodes and their slots differ")
     _require(set(state.job_work) == set(state.jobs), "jobs and their work differ")
+    scaled = {key for key, pool in state.pools.items() if pool.auto_scale is not None}
+    _require(set(state.histories) <= scaled, "samples are kept of pools that do not scale by themselves")
+    _require(state.is_sampling or not scaled, "no moment will come at which pools that scale are sampled")
     for task, node in state.dying.items():
         _require(task in node.dying, f"an attempt at {task} is being ended, and its node does not know")
 

@@ -22,15 +22,15 @@ def sample(state: State, pool: Pool, now: int) -> dict[str, float]:
 
 
 def _tasks(state: State, slots: PoolSlots) -> dict[str, float]:
-    """Those of jobs that may run: what waits in a disabled job, or was left behind by one that ended, is not ready."""
+    """Those that may run: not what waits for other tasks, in a disabled job, or was left behind by one that ended."""
     active = running = active_slots = running_slots = 0
     for key in slots.jobs:
         job = state.jobs[key]
         running += job.task_counts.running
         running_slots += job.slot_counts.running
         if job.state is JobState.ACTIVE:
-            active += job.task_counts.active
-            active_slots += job.slot_counts.active
+            active += job.task_counts.active - job.held_back
+            active_slots += job.slot_counts.active - job.held_back_slots
     return {
         "$ActiveTasks": active,
         "$RunningTasks": running,

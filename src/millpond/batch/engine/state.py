@@ -360,6 +360,9 @@ class State:
             self._recount(before, task)
             if task.state is TaskState.COMPLETED:
                 self.job_work[task.job].pool.count_ended(task.result)
+        was_held_back = before is not None and before.is_held_back
+        if was_held_back is not task.is_held_back:
+            self._hold_back(task, -1 if was_held_back else 1)
 
     def count_added(self, job: Job) -> None:
         """One more task has been added to the job, ever."""
@@ -392,6 +395,11 @@ class State:
         else:
             slots.recalled[key] = size
 
+    def _hold_back(self, task: Task, count: int) -> None:
+        job = self.jobs[task.job]
+        slots = job.held_back_slots + count * task.required_slots
+        self._save_tally(replace(job, held_back=job.held_back + count, held_back_slots=slots))
+
     def remove_task(self, task: Task) -> None:
         """The task, which has no place and does not wait in memory, is gone."""
         key = (task.job, task.key)
@@ -402,6 +410,8 @@ class State:
             for each in [each for each in unwritten if (each.job, each.seq) == (task.job, task.seq)]:
                 del unwritten[each]
         self._recount(task, None)
+        if task.is_held_back:
+            self._hold_back(task, -1)
 
     def _recount(self, before: Task | None, after: Task | None) -> None:
         old = before and _column(before)

@@ -163,6 +163,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     scheduling_error: Failure | None = None
     task_counts: Counts = Counts()
     slot_counts: Counts = Counts()
+    #: Of the active tasks, those that wait for others to end, and the slots that they need.
+    held_back: int = 0
+    held_back_slots: int = 0
     #: Tasks ever added: the next one's ``seq``.
     tasks_added: int = 0
     #: Keys of tasks whose end satisfies dependents that have not been told yet, each with ``tasks_added`` as it was

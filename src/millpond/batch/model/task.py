@@ -100,6 +100,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.state is TaskState.ACTIVE and self.node is None
 
     @property
+    def is_held_back(self) -> bool:
+        """Whether it is active and waits for others to end."""
+        return self.pending_dependencies > 0 and self.state is TaskState.ACTIVE
+
+    @property
     def is_ready(self) -> bool:
         """Whether all that it waits for is a place."""
         return self.is_waiting and not self.pending_dependencies
