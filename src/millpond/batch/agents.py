@@ -36,6 +36,7 @@ from millpond.common.agent_protocol import (
     FilesDeleted,
     FromAgent,
     Hello,
+    Measured,
     Orders,
     Prepared,
     Report,
@@ -55,6 +56,7 @@ from .engine.messages import (
     AgentLost,
     AttemptRef,
     Event,
+    NodeMeasured,
     NodePrepared,
     NodeTroubled,
     StartTaskReported,
@@ -408,6 +410,8 @@ def _event(connection: _Connection, report: Report) -> Event:
         case Started():
             attempt = connection.reference(report.attempt)
             return TaskStarted(node=node, boot=boot, attempt=attempt, start_time=report.start_time)
+        case Measured():
+            return NodeMeasured(node=node, boot=boot, usage=report.usage)
         case FilesDeleted():
             return ChoreDone(chore=report.chore)
         case Prepared():

@@ -98,7 +98,13 @@ class FilesDeleted(msgspec.Struct, frozen=True, tag="filesDeleted"):
     chore: int
 
 
-Report = Prepared | StartTaskReport | Started | Ended | Trouble | FilesDeleted
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """What the node used in the last half minute, by the names that autoscale formulas have for it."""
+
+    usage: dict[str, float]
+
+
+Report = Prepared | StartTaskReport | Started | Ended | Trouble | FilesDeleted | Measured
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):

@@ -32,6 +32,7 @@ from millpond.common.agent_protocol import (
     FileReply,
     FileRequest,
     Hello,
+    Measured,
     Orders,
     Prepared,
     Report,
@@ -58,6 +59,7 @@ from .retention import Retention
 from .runner import Outcome, Run, Runner
 from .start_task import StartTask
 from .supplies import Supplies
+from .usage import Usage
 from .users import Users
 from .workdir import WorkDirectory
 
@@ -90,6 +92,7 @@ class Agent:
         self._file_parts_sent = 0
         self._retention = Retention(root)
         self._actions = Actions(self._loop, self._runner.trees, root, launch.ip_address, is_own_system=can_switch_users)
+        self._usage = Usage(root)
         self._pool: PoolDocument | None = None
         self._is_prepared = False
         self._start_task: StartTask | None = None
@@ -140,9 +143,13 @@ class Agent:
             due = min(due, (self._actions.due - self._clock.now()) / SECOND)
         if self._reports:
             due = min(due, _GATHER_S)
-        return due
+        return min(due, max(0.0, self._usage.due_in_s))
 
     def _tend(self) -> None:
+        if self._usage.due_in_s <= 0:
+            usage = self._usage.measure()
+            if usage and self._channel.is_open:
+                self._tell(Measured(usage))
         if self._start_task:
             self._start_task.tend()
         due = self._retention.due

@@ -105,6 +105,19 @@ def test_scaling_is_enabled_evaluated_and_disabled(client: BatchClient, raw: Raw
     assert client.get_pool("manual").auto_scale_formula is None
 
 
+def test_formulas_see_what_nodes_use(client: BatchClient, raw: RawClient) -> None:
+    raw.send("POST", "/pools", pool("busy") | scaled("$TargetDedicatedNodes = 1;"))
+    formula = "x = $CPUPercent; y = $MemoryBytes; z = $DiskBytes; $TargetDedicatedNodes = $SampleNodeCount;"
+
+    def measured() -> bool:
+        options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+        results = client.evaluate_pool_auto_scale("busy", options).results or ""
+        return results.startswith("$TargetDedicatedNodes=1;") and "z=" in results
+
+    wait_for(measured)
+    raw.send("DELETE", "/pools/busy")
+
+
 @pytest.mark.parametrize(
     ("members", "code", "name"),
     [
