@@ -10,6 +10,7 @@ from millpond.batch.engine import transitions
 from millpond.batch.engine.transitions import IllegalMove, TaskTrigger, move
 from millpond.batch.model.job import JobState
 from millpond.batch.model.pool import AllocationState, NodeState, PoolState
+from millpond.batch.model.schedule import JobScheduleState
 from millpond.batch.model.task import TaskState
 
 Table = Mapping[tuple[Any, Any], Any]
@@ -37,6 +38,7 @@ UNUSED_NODE_STATES = {
         (transitions.ALLOCATION, AllocationState.STEADY, set(AllocationState)),
         (transitions.NODE, NodeState.CREATING, set(NodeState) - UNUSED_NODE_STATES),
         (transitions.JOB, JobState.ACTIVE, set(JobState)),
+        (transitions.JOB_SCHEDULE, JobScheduleState.ACTIVE, set(JobScheduleState)),
         (transitions.TASK, TaskState.ACTIVE, set(TaskState)),
     ],
 )
@@ -50,6 +52,7 @@ def test_table_reaches_all_states(table: Table, start: Any, states: set[Any]) ->
         (transitions.POOL, PoolState.DELETING),
         (transitions.NODE, NodeState.LEAVING_POOL),
         (transitions.JOB, JobState.DELETING),
+        (transitions.JOB_SCHEDULE, JobScheduleState.DELETING),
     ],
 )
 def test_nothing_follows_the_last_state(table: Table, end: Any) -> None:

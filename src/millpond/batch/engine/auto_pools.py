@@ -30,12 +30,12 @@ def provide_pool(state: State, job: Job, now: int) -> Job:
     try:
         add_pool(state, replace(auto.pool, key=key, account=job.account, id=pool_id), now)
     except ServiceError as refusal:
-        failure = Failure(ErrorCategory.USER_ERROR, _scheduling_error(refusal), refusal.message, refusal.details)
+        failure = Failure(ErrorCategory.USER_ERROR, scheduling_error(refusal), refusal.message, refusal.details)
         return replace(provided, pool_id="", scheduling_error=failure)
     return provided
 
 
-def _scheduling_error(refusal: ServiceError) -> str:
+def scheduling_error(refusal: ServiceError) -> str:
     """The code that a job is told for a refusal of its pool."""
     if refusal.code == "PoolQuotaReached":
         return "AutoPoolCreationFailedWithQuotaReached"
