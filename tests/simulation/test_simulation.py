@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 from tests.simulation.client import Client, make_pool
+from tests.simulation.schedules import Scheduler, check_end_of_schedules
 from tests.simulation.world import Faults, Violation, World, is_settled
 
 from millpond.batch.engine import dependencies
@@ -126,17 +127,20 @@ def tell_story(
         client = Client(world, pools=pools, nodes=nodes, jobs=jobs, tasks=tasks)
         rarely = every * world.rng.randrange(1, 50)
         world.observers.append(lambda: check_records(world) if world.batches % rarely == 0 else None)
+        scheduler = Scheduler(world, client, schedules=2, minutes=minutes)
         client.act_for(minutes * MINUTE, every=SECOND)
+        scheduler.act_for(minutes * MINUTE, every=SECOND)
         world.run(world.now + minutes * MINUTE)
-        bring_peace(world, client)
+        bring_peace(world, client, scheduler)
         check_records(world)
         check_end(world, client)
+        check_end_of_schedules(world)
     except Exception as failure:
         pytest.fail(f"{world.whole_story()}\n\nseed {seed}: {type(failure).__name__}: {failure}")
     return world
 
 
-def bring_peace(world: World, client: Client) -> None:
+def bring_peace(world: World, client: Client, scheduler: Scheduler) -> None:
     """No more faults; every pool gets nodes, every job may run."""
     world.faults = Faults()
     world.tell("== peace")
@@ -146,6 +150,7 @@ def bring_peace(world: World, client: Client) -> None:
             client.request(PoolAddRequested(pool=make_pool(key, 2, 8)))
     for _ in range(5):
         help_along(world, client)
+        scheduler.help_along()
         world.run(world.now + 30 * MINUTE)
     for _ in range(100):
         if not any(job.task_counts.running for job in world.state.jobs.values()):

@@ -26,13 +26,13 @@ def provide_pool(state: State, job: Job, now: int) -> Job:
     guid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"millpond:{job.key}:{now}")).upper()
     pool_id = f"{auto.id_prefix}_{guid}" if auto.id_prefix else guid
     key = entity_key(job.account, pool_id)
-    provided = replace(job, pool=key, pool_id=pool_id, auto_pool=replace(auto, pool=None))
+    job = replace(job, auto_pool=replace(auto, pool=None))
     try:
         add_pool(state, replace(auto.pool, key=key, account=job.account, id=pool_id), now)
     except ServiceError as refusal:
         failure = Failure(ErrorCategory.USER_ERROR, scheduling_error(refusal), refusal.message, refusal.details)
-        return replace(provided, pool_id="", scheduling_error=failure)
-    return provided
+        return replace(job, scheduling_error=failure)
+    return replace(job, pool=key, pool_id=pool_id)
 
 
 def scheduling_error(refusal: ServiceError) -> str:
