@@ -37,6 +37,7 @@ FAULTS = Faults(
     dead_machine=0.0005,
     refused_node=0.02,
     doubled_report=0.05,
+    full_disk=0.0005,
 )
 
 

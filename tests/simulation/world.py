@@ -33,7 +33,9 @@ from millpond.batch.engine.messages import (
     NodeEnded,
     NodeNotGranted,
     NodePrepared,
+    NodeRecovered,
     NodeReleased,
+    NodeTroubled,
     PurgeJob,
     RaiseAt,
     ReleaseNode,
@@ -45,7 +47,7 @@ from millpond.batch.engine.messages import (
     TaskStarted,
 )
 from millpond.batch.engine.state import State
-from millpond.batch.model.pool import Node, NodeState
+from millpond.batch.model.pool import Node, NodeError, NodeState
 from millpond.batch.model.task import ErrorCategory, Failure, TaskResult, TaskState
 from millpond.common.agent_protocol import Assignment, Attempt, Ended, FailureInfo, Orders, Started
 from millpond.common.clock import MINUTE, SECOND
@@ -70,6 +72,7 @@ class Faults:
     dead_machine: float = 0.0
     refused_node: float = 0.0
     doubled_report: float = 0.0
+    full_disk: float = 0.0
 
 
 @dataclass
@@ -386,6 +389,8 @@ class Agent:
     is_prepared: bool = False
     #: Away for so long that the service may give the node up.
     is_absent: bool = False
+    #: Its disk is full, and the node takes no tasks.
+    is_full: bool = False
     channel: int = 0
     _last_delivery: int = 0
     _started: dict[Attempt, int] = field(default_factory=dict)
@@ -403,6 +408,8 @@ class Agent:
             if isinstance(reply, ServiceError) and self.channel == channel:
                 self.world.tell(f"   the agent of {self.node[-8:]} ends, it was refused")
                 self.die()
+            elif self.channel == channel:
+                self._tell_of_disk()
 
         event = AgentConnected(
             node=self.node,
@@ -422,6 +429,24 @@ class Agent:
         self.is_prepared = True
         if self.is_connected:
             self._deliver(lambda: self.world.send(NodePrepared(node=self.node, boot=self.boot)))
+
+    def _fill_disk(self) -> None:
+        """For a while; the agent says so, and that it is over, now or when it is connected again."""
+        self.is_full = True
+        self.world.tell(f"!! the disk of {self.node[-8:]} is full")
+        self._tell_of_disk()
+
+        def clean_up() -> None:
+            self.is_full = False
+            self._tell_of_disk()
+
+        self.world.later(self.world.rng.randrange(60_000) * MILLISECOND, clean_up)
+
+    def _tell_of_disk(self) -> None:
+        if self.is_alive and self.is_connected:
+            trouble = NodeTroubled(node=self.node, boot=self.boot, error=NodeError("DiskFull", "It is full."))
+            event = trouble if self.is_full else NodeRecovered(node=self.node, boot=self.boot)
+            self._deliver(lambda: self.world.send(event))
 
     def break_channel(self) -> None:
         if not self.is_connected:
@@ -460,6 +485,8 @@ class Agent:
                 act()
 
         world.later(moment - world.now, arrive)
+        if world.chance(world.faults.full_disk) and not self.is_full:
+            self._fill_disk()
         if world.chance(world.faults.broken_channel):
             world.later(world.rng.randrange(10) * MILLISECOND, self.break_channel)
         elif world.chance(world.faults.dead_machine) and self.is_alive:

@@ -39,6 +39,7 @@ from millpond.common.agent_protocol import (
     Measured,
     Orders,
     Prepared,
+    Recovered,
     Report,
     Reports,
     Started,
@@ -58,6 +59,7 @@ from .engine.messages import (
     Event,
     NodeMeasured,
     NodePrepared,
+    NodeRecovered,
     NodeTroubled,
     StartTaskReported,
     TaskEnded,
@@ -418,6 +420,8 @@ def _event(connection: _Connection, report: Report) -> Event:
             return NodePrepared(node=node, boot=boot)
         case StartTaskReport():
             return StartTaskReported(node=node, boot=boot, info=_start_task_info(report))
+        case Recovered():
+            return NodeRecovered(node=node, boot=boot)
         case Trouble():
             return NodeTroubled(node=node, boot=boot, error=NodeError(report.code, report.message, report.details))
 

@@ -85,11 +85,15 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
 
 
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
-    """The node cannot work until it is rebooted."""
+    """The node cannot work until it is rebooted, or says :class:`Recovered`."""
 
     code: str
     message: str
     details: tuple[tuple[str, str], ...] = ()
+
+
+class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
+    """Whatever trouble the node has told of in this boot, it has none now."""
 
 
 class FilesDeleted(msgspec.Struct, frozen=True, tag="filesDeleted"):
@@ -104,7 +108,7 @@ class Measured(msgspec.Struct, frozen=True, tag="measured"):
     usage: dict[str, float]
 
 
-Report = Prepared | StartTaskReport | Started | Ended | Trouble | FilesDeleted | Measured
+Report = Prepared | StartTaskReport | Started | Ended | Trouble | Recovered | FilesDeleted | Measured
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):

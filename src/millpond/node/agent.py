@@ -35,6 +35,7 @@ from millpond.common.agent_protocol import (
     Measured,
     Orders,
     Prepared,
+    Recovered,
     Report,
     Reports,
     ToAgent,
@@ -50,6 +51,7 @@ from .actions import Actions
 from .applications import PackageError
 from .cancellation import Cancellation
 from .channel import Channel
+from .disk import Disk
 from .documents import ApplicationPackageReference, PoolDocument, decode_pool, decode_task
 from .files import FileService
 from .log import set_up as set_up_log
@@ -90,6 +92,7 @@ class Agent:
         self._files = FileService(root)
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
+        self._disk = Disk(str(root))
         self._retention = Retention(root)
         self._actions = Actions(self._loop, self._runner.trees, root, launch.ip_address, is_own_system=can_switch_users)
         self._usage = Usage(root)
@@ -134,7 +137,7 @@ class Agent:
         return self._work.is_gone
 
     def _due_in_s(self) -> float:
-        due = self._runner.due_in_s
+        due = min(self._runner.due_in_s, self._disk.due_in_s)
         if self._start_task:
             due = min(due, self._start_task.due_in_s)
         if self._retention.due is not None:
@@ -157,6 +160,10 @@ class Agent:
             self._clean_up()
         if self._actions.due is not None and self._actions.due <= self._clock.now():
             self._actions.tend(self._clock.now())
+        if self._disk.look():
+            log.warning("the disk is %s", "full" if self._disk.trouble else "no longer full")
+            if not self._trouble:
+                self._tell(self._disk.trouble or Recovered())
         if self._work.has_trash:
             self._work.has_trash = False
             self._loop.in_thread("trash", 1, self._work.empty_trash, lambda _: None)
@@ -184,8 +191,7 @@ class Agent:
                 holding=self._machine.holding,
             )
         )
-        if self._trouble:
-            self._reports.append(self._trouble)
+        self._reports.append(self._trouble or self._disk.trouble or Recovered())
 
     def _take(self, message: ToAgent) -> None:
         if isinstance(message, Orders):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
-from millpond.common.agent_protocol import StartTaskReport
+from msgspec.structs import replace
+
+from millpond.common.agent_protocol import FailureInfo, StartTaskReport
 from millpond.common.clock import Clock
 from millpond.common.durations import UNLIMITED
 
@@ -15,6 +18,8 @@ from .runner import Outcome, Run, Runner
 #: The first retry is at once; a task that may fail forever does not keep the machine busy with it.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
+#: How much of the end of its standard error is looked at for the last line.
+_LAST_BYTES = 4096
 
 
 class StartTask:
@@ -69,8 +74,23 @@ class StartTask:
             start_time=last.start_time,
             end_time=self._clock.now(),
             exit_code=outcome.exit_code,
-            failure=outcome.failure,
+            failure=outcome.failure and self._with_last_words(outcome.failure),
             retry_count=last.retry_count,
             last_retry_time=last.last_retry_time,
         )
         self._tell(self.report)
+
+    def _with_last_words(self, failure: FailureInfo) -> FailureInfo:
+        """The failure, with the last line that the task has written to its standard error."""
+        try:
+            file = os.open(f"{self._directory}/stderr.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                end = os.pread(file, _LAST_BYTES, max(0, os.fstat(file).st_size - _LAST_BYTES))
+            finally:
+                os.close(file)
+            lines = [line for line in end.decode(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            lines = []
+        if not lines:
+            return failure
+        return replace(failure, details=(*failure.details, ("StandardError", lines[-1].strip()[-_LAST_BYTES // 4 :])))

@@ -19,12 +19,11 @@ from pathlib import Path
 
 from millpond.common.agent_protocol import Attempt, Welcome, task_directory
 
+from .disk import RESERVED_BYTES
 from .expansion import expanded
 from .users import User
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: Free space under which a real node stops taking tasks.
-_RESERVED_DISK_BYTES = "1000000"
 #: Where OpenSSL, Python's requests and curl look for a file of authorities.
 _BUNDLE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -84,7 +83,7 @@ class WorkDirectory:
             "AZ_BATCH_NODE_STARTUP_DIR": f"{root}/startup",
             "AZ_BATCH_NODE_STARTUP_WORKING_DIR": f"{root}/startup/wd",
             "AZ_BATCH_NODE_MOUNTS_DIR": f"{root}/fsmounts",
-            "AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES": _RESERVED_DISK_BYTES,
+            "AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES": str(RESERVED_BYTES),
         }
 
     def path(self, relative: str) -> str:

@@ -53,6 +53,7 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.NodePrepared: node_rules.on_node_prepared,
     messages.StartTaskReported: node_rules.on_start_task_reported,
     messages.NodeTroubled: node_rules.on_node_troubled,
+    messages.NodeRecovered: node_rules.on_node_recovered,
     messages.NodeNotGranted: node_rules.on_node_not_granted,
     messages.NodeEnded: node_rules.on_node_ended,
     messages.NodeDeallocated: node_rules.on_node_deallocated,

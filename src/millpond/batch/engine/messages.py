@@ -406,6 +406,13 @@ class NodeTroubled(Event, frozen=True, kw_only=True):
     error: NodeError
 
 
+class NodeRecovered(Event, frozen=True, kw_only=True):
+    """The node is in no trouble, or no longer."""
+
+    node: str
+    boot: int
+
+
 class NodeNotGranted(Event, frozen=True, kw_only=True):
     """The provider could not start a node it was asked for."""
 

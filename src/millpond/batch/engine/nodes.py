@@ -34,6 +34,7 @@ from .messages import (
     NodeNotGranted,
     NodeOverdue,
     NodePrepared,
+    NodeRecovered,
     NodeReleased,
     NodeTroubled,
     PreemptionEnded,
@@ -69,6 +70,8 @@ MOST_FAILED_BOOTS = 5
 UNKNOWN_LIMIT = 5 * MINUTE
 #: How long a preempted node waits until it is asked for again where there was no machine for it.
 ASK_AGAIN = MINUTE
+
+_UNREACHABLE = NodeError("NodeUnreachable", "The compute node's agent has not been heard of for too long")
 
 #: Options by which a node does not wait for its tasks.
 AT_ONCE = frozenset({DeallocationOption.REQUEUE, DeallocationOption.TERMINATE})
@@ -127,7 +130,7 @@ def _contact_again(state: State, node: Node, slots: NodeSlots, event: AgentConne
     if event.start_task is not None:
         node = replace(node, start_task_info=event.start_task)
     if node.state is NodeState.UNKNOWN:
-        node = _moved(node, NodeTrigger.FIND, now)
+        node = _moved(node, NodeTrigger.FIND, now, errors=())
     _find_state(state, node, now, is_prepared=event.is_prepared)
     bury_dead(state, slots)
     _settle_withdrawn(state, slots, set(event.holding), now)
@@ -211,7 +214,7 @@ def on_agent_lost(state: State, event: AgentLost, now: int) -> None:
         return
     state.connect(node.key, False)
     if node.state in UP and node.state is not NodeState.UNKNOWN and not is_booting(node):
-        state.save_node(_moved(node, NodeTrigger.LOSE, now))
+        state.save_node(_moved(node, NodeTrigger.LOSE, now, errors=(_UNREACHABLE,)))
         _expect_again(state, node, now)
 
 
@@ -237,6 +240,12 @@ def on_node_troubled(state: State, event: NodeTroubled, now: int) -> None:
     recall_ahead(state, slots)
     for key in list(slots.running):
         withdraw(state, state.tasks[key], Withdrawal.RETURN)
+
+
+def on_node_recovered(state: State, event: NodeRecovered, now: int) -> None:
+    node = _current(state, event.node, event.boot)
+    if node is not None and node.state is NodeState.UNUSABLE:
+        _find_state(state, _moved(node, NodeTrigger.RECOVER, now, errors=()), now)
 
 
 # --- the provider ------------------------------------------------------------------------------------------------

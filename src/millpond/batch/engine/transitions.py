@@ -65,6 +65,7 @@ class NodeTrigger(StrEnum):
     LOSE = "lost"
     FIND = "found again"
     TROUBLE = "troubled"
+    RECOVER = "recovered"
     REBOOT = "rebooted"
     REIMAGE = "reimaged"
     DEALLOCATE = "deallocated"
@@ -152,6 +153,7 @@ NODE: Mapping[tuple[NodeState, NodeTrigger], NodeState] = {
     **{(state, _NT.LOSE): _N.UNKNOWN for state in UP - {_N.UNKNOWN}},
     # Its start task, its tasks and its scheduling state say what it is beyond that.
     (_N.UNKNOWN, _NT.FIND): _N.STARTING,
+    (_N.UNUSABLE, _NT.RECOVER): _N.STARTING,
     **{(state, _NT.TROUBLE): _N.UNUSABLE for state in UP | BOOTING},
     **{(state, _NT.REBOOT): _N.REBOOTING for state in UP | {_N.UNUSABLE, _N.REBOOTING}},
     # A node that ends before it was ever there is still being created, reimaged, or got back.
