@@ -9,18 +9,19 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from azure.batch import BatchClient, models
-from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.exceptions import ServiceRequestError
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.storage.blob import (
     BlobServiceClient,
     ContainerSasPermissions,
     generate_container_sas,
 )
-from tests.servers import Server, running_server
+from tests.servers import Server, millpond, running_server
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,26 @@ def test_large_blobs_come_through(secure: Server) -> None:
         container = client.create_container("large")
         container.upload_blob("blob", content, max_concurrency=2)
         assert container.download_blob("blob").readall() == content
+
+
+class _Token:
+    """A credential as identity libraries have them."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        return AccessToken(self._token, 2**31)
+
+
+def test_the_newest_sdk_signs_in_by_a_token(secure: Server) -> None:
+    token = millpond("account", "token", "--data", secure.data).stdout.strip()
+    verify = str(authority(secure))
+    with BatchClient(secure.batch_url, _Token(token), connection_verify=verify) as client:
+        assert list(client.list_jobs()) == []
+    client = BatchClient(secure.batch_url, _Token("wrong"), connection_verify=verify)
+    with client, pytest.raises(ClientAuthenticationError):
+        list(client.list_jobs())
 
 
 def test_tasks_trust_it(secure: Server) -> None:

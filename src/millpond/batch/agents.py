@@ -119,8 +119,17 @@ class NodeOrders(msgspec.Struct):
     delete: list[DeleteFiles] = []
 
 
+class TaskToken(msgspec.Struct, frozen=True, array_like=True):
+    """What a task's authentication token says: the keys of its job and its own, and the attempt it was made for."""
+
+    job: str
+    task: str
+    attempt: int
+
+
 class NodeTokens:
-    """The agents' credentials: each node's is derived from its key, so there is nothing to store but one secret."""
+    """The agents' credentials, and those of tasks: each is derived from whom it is for, so there is nothing to store
+    but one secret."""
 
     def __init__(self, file: Path, clock: Clock) -> None:
         """The secret is read from ``file``, or made there (mode 0600)."""
@@ -130,11 +139,29 @@ class NodeTokens:
 
     def token(self, node: str) -> str:
         digest = hmac.digest(self._secret, node.encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        return _to_text(digest)
 
     def admits(self, node: str, token: str) -> bool:
         """Whether the token is the node's; takes as long for any wrong one."""
         return hmac.compare_digest(self.token(node).encode(), token.encode())
+
+    def task_token(self, attempt: AttemptRef) -> str:
+        said = _to_text(_encode(TaskToken(attempt.job, attempt.task, attempt.attempt)))
+        return f"{said}.{self._task_seal(said)}"
+
+    def read_task_token(self, token: str) -> TaskToken | None:
+        """What a token says that was made here, whether or not it still holds."""
+        said, _, seal = token.partition(".")
+        if not hmac.compare_digest(self._task_seal(said).encode(), seal.encode()):
+            return None
+        return msgspec.msgpack.decode(base64.urlsafe_b64decode(said + "=" * (-len(said) % 4)), type=TaskToken)
+
+    def _task_seal(self, said: str) -> str:
+        return _to_text(hmac.digest(self._secret, f"task\0{said}".encode(), hashlib.sha256))  # no node's key has a NUL
+
+
+def _to_text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 class _Connection:

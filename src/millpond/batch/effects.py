@@ -89,7 +89,7 @@ class Effects:
         for effect in outcome.effects:
             match effect:
                 case StartTask():
-                    _draft_start(drafts[effect.node], effect, outcome, environments)
+                    _draft_start(self._tokens, drafts[effect.node], effect, outcome, environments)
                 case StopTask():
                     drafts[effect.node].stop.append(effect.attempt)
                 case ForgetTask():
@@ -101,7 +101,7 @@ class Effects:
                     draft = drafts[node.key] = NodeOrders(task_slots=pool.task_slots_per_node)
                     draft.forget += effect.forget
                     for start in effect.start:
-                        _draft_start(draft, start, outcome, environments)
+                        _draft_start(self._tokens, draft, start, outcome, environments)
                 case RequestNode():
                     self._agents.dismiss(effect.node.key, before_boot=effect.node.boot)
                     self._operate(effect.node.key, partial(self._request, effect.node, outcome.pools[effect.node.pool]))
@@ -242,7 +242,11 @@ class Effects:
 
 
 def _draft_start(
-    draft: NodeOrders, start: StartTask, outcome: Outcome, environments: Mapping[str, dict[str, str]]
+    tokens: NodeTokens,
+    draft: NodeOrders,
+    start: StartTask,
+    outcome: Outcome,
+    environments: Mapping[str, dict[str, str]],
 ) -> None:
     """Add a start to a node's orders, unless the task has gone on or away in the same batch."""
     job = outcome.jobs.get(start.attempt.job)
@@ -264,8 +268,29 @@ def _draft_start(
         retention_time=task.retention_time,
         environment=environment,
         preparation=_preparation_id(job),
+        authentication_token=tokens.task_token(start.attempt) if _wants_token(stored.document) else "",
     )
     draft.start.append((start.attempt, assignment))
+
+
+class _TokenSettings(msgspec.Struct):
+    access: list[str] = []
+
+
+class _TokenDocument(msgspec.Struct, rename="camel"):
+    """The part of a task's document that asks for a token."""
+
+    authentication_token_settings: _TokenSettings = msgspec.field(default_factory=_TokenSettings)
+
+
+_decode_token_document = msgspec.json.Decoder(_TokenDocument).decode
+
+
+def _wants_token(document: bytes) -> bool:
+    """Whether a task is to have an authentication token. Few are, so few documents are read for it."""
+    if b'"authenticationTokenSettings"' not in document:
+        return False
+    return "job" in _decode_token_document(document).authentication_token_settings.access
 
 
 def _job_task(job: Job, kind: JobTaskKind, attempt: int, environment: dict[str, str]) -> Assignment:

@@ -12,6 +12,10 @@ _ERRORS: dict[str, tuple[int, str]] = {
         " correctly including the signature.",
     ),
     "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
+    "InsufficientAccountPermissions": (
+        403,
+        "The account being accessed does not have sufficient permissions to execute this operation.",
+    ),
     "InternalError": (500, "Server encountered an internal error. Please try again after some time."),
     "InvalidAuthenticationInfo": (
         400,

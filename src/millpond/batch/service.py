@@ -7,12 +7,13 @@ from sqlalchemy import URL
 from millpond.common.clock import Clock, SystemClock
 from millpond.common.config import Accounts, Settings
 
-from .agents import Agents, NodeTokens
+from .agents import Agents, NodeTokens, TaskToken
 from .applications import open_applications
 from .auto_storage import AutoStorage
 from .change_log import ChangeLog
 from .effects import Effects
 from .model.limits import limits_of
+from .model.task import TaskState
 from .node_actions import NodeActions
 from .node_files import NodeFiles
 from .providers.base import Observation, Provider
@@ -53,6 +54,16 @@ class BatchService:
         #: Tells this run of the service from others.
         self.started = f"{clock.now():x}"
         self._effects = effects
+
+    def task_of(self, token: str) -> TaskToken | None:
+        """The task that an authentication token was made for, while the attempt in question lasts."""
+        said = self.tokens.read_task_token(token)
+        stored = said and self.reader.task(said.job, said.task)
+        if not said or not stored or stored.task.attempt != said.attempt:
+            return None
+        task = stored.task
+        is_over = task.state is TaskState.COMPLETED or task.node is None or task.withdrawal is not None
+        return None if is_over else said
 
     async def start(self) -> None:
         """Take up the work where the store says it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from typing import Literal
 
 import msgspec
@@ -54,6 +55,22 @@ def rotate_key(settings: Settings, name: str, kind: AccountKind | None, key: Lit
     ((found, keys),) = matches.items()
     _put(accounts, found, name, msgspec.structs.replace(keys, **{key: new_key()}))
     print(f"Replaced {key} of the {found} account {name}.")
+
+
+def print_token(settings: Settings, name: str | None, *, new: bool) -> None:
+    """Print a Batch account's token, made where there is none. Raises ``CommandError`` for an unknown account."""
+    accounts = open_accounts(settings.data, with_defaults=True)
+    name = name or accounts.names("batch")[0]
+    if not accounts.get("batch", name):
+        raise CommandError(f"there is no batch account {name}")
+    token = accounts.token(name)
+    if token is None or new:
+        token = secrets.token_urlsafe(32)
+        try:
+            accounts.put_token(name, token)
+        except OSError as error:
+            raise CommandError(f"cannot write {accounts.path}: {error.strerror}") from error
+    print(token)
 
 
 def _put(accounts: Accounts, kind: AccountKind, name: str, keys: AccountKeys) -> None:

@@ -164,6 +164,22 @@ def account_rotate_key(
     rotate_key(_settings(config, data), name, kind, key)
 
 
+@account_app.command("token")
+def account_token(
+    name: Annotated[str | None, typer.Argument(help="The Batch account.", show_default="the first one")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Make a new one, in place of the one there is.")] = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print a Batch account's bearer token, for clients that sign in by a token instead of a key.
+
+    It is made the first time, opens all that a key opens, and does not expire.
+    """
+    from .accounts import print_token
+
+    print_token(_settings(config, data), name, new=new)
+
+
 @packages_app.command("add")
 def app_add(
     application: ApplicationArgument,

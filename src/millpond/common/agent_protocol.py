@@ -196,6 +196,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["task", "preparation", "release"] = "task"
     #: The id of the job's preparation task, where it has one and this is not it.
     preparation: str | None = None
+    #: Opens the Batch API to the task, for its own job; empty where it did not ask for that.
+    authentication_token: str = ""
 
 
 class DeleteFiles(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import os
 import secrets
 import tempfile
@@ -130,6 +131,8 @@ class _AccountsFile(msgspec.Struct):
     storage: dict[str, AccountKeys] = {}
     #: Of the storage accounts that have any.
     blob: dict[str, BlobFeatures] = {}
+    #: Bearer tokens of Batch accounts that have one.
+    tokens: dict[str, str] = {}
 
 
 class Accounts:
@@ -179,6 +182,24 @@ class Accounts:
 
     def _write(self) -> None:
         write_private(self.path, msgspec.json.format(msgspec.json.encode(self._content), indent=2))
+
+    def token(self, batch: str) -> str | None:
+        """The Batch account's bearer token, if it has one."""
+        self._refresh()
+        return self._content.tokens.get(batch)
+
+    def put_token(self, batch: str, token: str) -> None:
+        """Give a Batch account a bearer token in place of the one it had; complete on disk when it returns."""
+        self._refresh()
+        self._content.tokens[batch] = token
+        self._write()
+
+    def owner(self, token: str) -> str | None:
+        """The Batch account with that bearer token; takes as long for any wrong one."""
+        self._refresh()
+        given = token.encode()
+        owners = [name for name, own in self._content.tokens.items() if hmac.compare_digest(own.encode(), given)]
+        return owners[0] if owners and owners[0] in self._content.batch else None
 
     def ensure_defaults(self) -> None:
         """Make one account of each kind where there is none."""

@@ -311,6 +311,7 @@ class Agent:
                 assignment.environment,
                 kind=assignment.kind,
                 preparation=assignment.preparation,
+                provided={"AZ_BATCH_AUTHENTICATION_TOKEN": token} if (token := assignment.authentication_token) else {},
             )
         )
 

@@ -53,8 +53,8 @@ class Run:
     attempt: Attempt | None = None
     #: Settings that the task's own override.
     environment: dict[str, str] = field(default_factory=dict)
-    #: Where the packages are that it refers to itself.
-    packages: dict[str, str] = field(default_factory=dict)
+    #: Variables that the service sets for this run alone: its token, and where its own packages are.
+    provided: dict[str, str] = field(default_factory=dict)
     kind: Literal["task", "preparation", "release"] = "task"
     #: The id of the job's preparation task, where it has one.
     preparation: str | None = None
@@ -171,7 +171,7 @@ class Runner:
     def _install(self, run: Run, cancelled: Cancellation) -> FailureInfo | None:
         """Have the packages that the run refers to. In a thread."""
         try:
-            run.packages = self.applications.install(run.document.application_package_references or (), cancelled)
+            run.provided |= self.applications.install(run.document.application_package_references or (), cancelled)
         except PackageError as error:
             return failures.package_failed(error.details)
         except CancelledError:
@@ -198,7 +198,7 @@ class Runner:
     def _environment(self, run: Run, user: User) -> dict[str, str]:
         settings = (run.environment, run.document.environment())
         environment = self._work.environment(run.directory, user, settings, run.attempt, run.preparation)
-        return {**environment, **self.pool_packages, **run.packages}
+        return {**environment, **self.pool_packages, **run.provided}
 
     def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:
         if run.user:

@@ -10,9 +10,11 @@ import pytest
 from tests.unit.batch_api import reference
 from tests.unit.batch_api.calls import NOW, make_call
 
+from millpond.batch.agents import NodeTokens, TaskToken
 from millpond.batch.api.auth import CLOCK_SKEW, authenticate
 from millpond.batch.api.http import Call
-from millpond.common.clock import from_http, to_http
+from millpond.batch.engine.messages import AttemptRef
+from millpond.common.clock import SystemClock, from_http, to_http
 from millpond.common.config import AccountKeys, Accounts
 from millpond.common.errors import ServiceError
 from millpond.common.shared_key import sign
@@ -28,6 +30,13 @@ def accounts(tmp_path: Path) -> Accounts:
     return accounts
 
 
+def _admitted(call: Call, accounts: Accounts, task: TaskToken | None = None) -> str:
+    """The account that is let in; ``task`` is what every token of a task says."""
+    identity = authenticate(call, accounts, lambda _: task)
+    assert identity.job == (task and task.job)
+    return identity.account
+
+
 def _call(request: dict[str, Any], **changes: str) -> Call:
     headers = request["headers"] | changes
     return make_call(request["method"], request["path"], headers=headers, now=from_http(request["headers"]["ocp-date"]))
@@ -36,7 +45,7 @@ def _call(request: dict[str, Any], **changes: str) -> Call:
 @pytest.mark.parametrize("version", list(reference.requests()))
 def test_requests_that_sdks_sent_are_let_in_by_the_second_key(version: str, accounts: Accounts) -> None:
     for request in reference.requests()[version]:
-        assert authenticate(_call(request), accounts) == "myacct", request["path"]
+        assert _admitted(_call(request), accounts) == "myacct", request["path"]
 
 
 @pytest.mark.parametrize("version", list(reference.requests()))
@@ -56,7 +65,7 @@ def test_requests_that_were_changed_on_the_way_are_not_let_in(version: str, acco
 
 def _refusal(call: Call, accounts: Accounts) -> tuple[int, str]:
     with pytest.raises(ServiceError) as refused:
-        authenticate(call, accounts)
+        _admitted(call, accounts)
     return refused.value.status, refused.value.code
 
 
@@ -68,7 +77,7 @@ def _signed(*, date: str, path: str = "/pools", account: str = "myacct", key: by
 
 def test_clocks_may_be_fifteen_minutes_off_either_way(accounts: Accounts) -> None:
     for moment in (NOW - CLOCK_SKEW, NOW, NOW + CLOCK_SKEW):
-        assert authenticate(_signed(date=to_http(moment)), accounts) == "myacct"
+        assert _admitted(_signed(date=to_http(moment)), accounts) == "myacct"
     for moment in (NOW - CLOCK_SKEW - 10**6, NOW + CLOCK_SKEW + 10**6):
         assert _refusal(_signed(date=to_http(moment)), accounts) == (403, "AuthenticationFailed")
 
@@ -82,7 +91,7 @@ def test_a_date_header_serves_where_there_is_no_ocp_date(accounts: Accounts) -> 
     date = to_http(NOW)
     text = f"GET\n\n\n\n\n\n{date}\n\n\n\n\n\n/myacct/pools\napi-version:2025-06-01"
     call = make_call(headers={"Date": date, "Authorization": f"SharedKey myacct:{sign(b'k' * 64, text)}"})
-    assert authenticate(call, accounts) == "myacct"
+    assert _admitted(call, accounts) == "myacct"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +118,7 @@ def test_what_is_wrong_with_the_header_is_told(
 def test_a_key_of_another_account_does_not_serve(accounts: Accounts) -> None:
     accounts.put("batch", "second", AccountKeys(OTHER_KEY, OTHER_KEY))
     assert _refusal(_signed(date=to_http(NOW), account="second"), accounts) == (403, "AuthenticationFailed")
-    assert authenticate(_signed(date=to_http(NOW), account="second", key=b"o" * 64), accounts) == "second"
+    assert _admitted(_signed(date=to_http(NOW), account="second", key=b"o" * 64), accounts) == "second"
 
 
 def test_a_key_that_was_replaced_no_longer_serves(accounts: Accounts) -> None:
@@ -119,7 +128,49 @@ def test_a_key_that_was_replaced_no_longer_serves(accounts: Accounts) -> None:
 
 def test_no_refusal_says_what_was_signed_or_with_what(accounts: Accounts) -> None:
     with pytest.raises(ServiceError) as refused:
-        authenticate(_signed(date=to_http(NOW), key=b"x" * 64), accounts)
+        _admitted(_signed(date=to_http(NOW), key=b"x" * 64), accounts)
     said = repr(refused.value.details) + str(refused.value)
     assert RECORDED_KEY not in said
     assert OTHER_KEY not in said
+
+
+def _bearing(token: str) -> Call:
+    return make_call(headers={"Authorization": f"Bearer {token}"})
+
+
+def test_an_account_is_let_in_by_its_newest_token(accounts: Accounts) -> None:
+    accounts.put_token("myacct", "first")
+    assert _admitted(_bearing("first"), accounts) == "myacct"
+    accounts.put_token("myacct", "second")
+    assert Accounts(accounts.path.parent).owner("second") == "myacct"
+    assert _admitted(_bearing("second"), accounts) == "myacct"
+    for token in ("first", "", "seconds", "Bearer second", "ü"):
+        assert _refusal(_bearing(token), accounts) == (401, "AuthenticationFailed")
+    accounts.put_token("gone", "of-nobody")
+    assert _refusal(_bearing("of-nobody"), accounts) == (401, "AuthenticationFailed")
+
+
+def test_a_task_is_let_in_for_its_own_job(accounts: Accounts) -> None:
+    assert _admitted(_bearing("any"), accounts, TaskToken("myacct/job", "task", 3)) == "myacct"
+
+
+def test_tokens_of_tasks_say_what_they_were_made_for(tmp_path: Path) -> None:
+    tokens = NodeTokens(tmp_path / "key", SystemClock())
+    attempt = AttemptRef("myacct/job", "task", 3)
+    token = tokens.task_token(attempt)
+    assert tokens.read_task_token(token) == TaskToken("myacct/job", "task", 3)
+    said, _, seal = token.partition(".")
+    other = tokens.task_token(AttemptRef("myacct/other", "task", 3)).partition(".")
+    for wrong in (
+        "",
+        ".",
+        said,
+        f"{other[0]}.{seal}",
+        f"{said}.{other[2]}",
+        f"{said}.{seal}x",
+        tokens.token(said),
+        "ü.ü",
+    ):
+        assert tokens.read_task_token(wrong) is None
+    assert NodeTokens(tmp_path / "another", SystemClock()).read_task_token(token) is None
+    assert not tokens.admits("node", token)

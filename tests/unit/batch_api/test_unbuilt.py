@@ -69,7 +69,6 @@ def test_refused_members_are_members() -> None:
             },
             "outputFiles[0].destination.container.identityReference",
         ),
-        (tasks.TaskAdd, TASK | {"authenticationTokenSettings": {"access": ["job"]}}, "authenticationTokenSettings"),
     ],
 )
 def test_members_without_effect_are_refused(model: type[Model], content: Any, name: str) -> None:

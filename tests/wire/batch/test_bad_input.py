@@ -121,7 +121,7 @@ def test_api_versions_that_are_not_there(target: str, code: str, raw: RawClient)
         ("PUT", "/pools/pool", 405, "UnsupportedHttpVerb"),
         ("TRACE", "/pools", 405, "UnsupportedHttpVerb"),
         ("POST", "/pools/pool/enableautoscale", 501, "NotImplemented"),
-        ("GET", "/applications", 501, "NotImplemented"),
+        ("GET", "/poolusagemetrics", 501, "NotImplemented"),
         ("GET", "/pools?maxresults=0", 400, "OutOfRangeQueryParameterValue"),
         ("GET", "/pools?maxresults=1001", 400, "OutOfRangeQueryParameterValue"),
         ("GET", "/pools?maxresults=many", 400, "InvalidQueryParameterValue"),
@@ -180,7 +180,12 @@ def test_bodies_that_are_no_json_object(target: str, body: bytes, raw: RawClient
         ("/jobs/job/tasks", {"id": "t"}, "MissingRequiredProperty", "commandLine"),
         ("/jobs/job/tasks", task("å"), "InvalidPropertyValue", "id"),
         ("/jobs/job/tasks", task("t", requiredSlots=0), "InvalidPropertyValue", "requiredSlots"),
-        ("/jobs/job/tasks", task("t", dependsOn={"taskIds": ["done"]}), "UnsupportedProperty", "dependsOn"),
+        (
+            "/jobs/job/tasks",
+            task("t", resourceFiles=[{"httpUrl": "http://x/y", "filePath": "y", "identityReference": {}}]),
+            "UnsupportedProperty",
+            "resourceFiles[0].identityReference",
+        ),
         (
             "/jobs/job/tasks",
             task("t", resourceFiles=[{"filePath": "x"}]),
@@ -226,7 +231,7 @@ def test_each_wrong_task_of_a_collection_has_an_error_of_its_own(raw: RawClient)
         task("a b"),
         {"id": "empty"},
         task("odd", requiredSlots="x"),
-        task("unbuilt", dependsOn={"taskIds": ["a"]}),
+        task("unbuilt", resourceFiles=[{"autoStorageContainerName": "c", "identityReference": {}}]),
         task("GOOD"),
         task("also-good", displayName=None),
     ]

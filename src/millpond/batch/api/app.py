@@ -15,9 +15,12 @@ from starlette.websockets import WebSocket
 from millpond.common.clock import Clock, SystemClock
 from millpond.common.config import Accounts, Settings
 
+from ..errors import error
 from ..service import open_service
 from . import agent_requests
 from .agents import agent_channel
+from .http import Call
+from .jobs import job_key
 from .middleware import Answers, ApiVersion, Authentication, call_of, read_body, send_answer
 from .operations import EXTENSIONS, OPERATIONS
 from .routes import Operation, Routes
@@ -61,6 +64,15 @@ async def _agents(websocket: WebSocket) -> None:
     await agent_channel(websocket.scope["state"]["service"], websocket, websocket.path_params["node"])
 
 
+def _check_own_job(call: Call, operation: Operation) -> None:
+    """A task may ask about its own job, and about nothing else. Raises ``InsufficientAccountPermissions``."""
+    if call.own_job is None:
+        return
+    is_own = operation.path.startswith("/jobs/{jobId}") and job_key(call) == call.own_job
+    if not is_own:
+        raise error("InsufficientAccountPermissions")
+
+
 class _Operations:
     """Has the operation that a request is for carried out. Paths are matched as sent, which Starlette does not do."""
 
@@ -70,6 +82,7 @@ class _Operations:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = call_of(scope)
         operation = self._routes.find(call)
+        _check_own_job(call, operation)
         if call.method not in ("GET", "HEAD", "DELETE"):
             call.body = await read_body(call, receive)
         answer = await operation.handler(scope["state"]["service"], call)

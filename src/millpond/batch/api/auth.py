@@ -1,4 +1,4 @@
-"""Who asks: Shared Key signatures of the Batch service.
+"""Who asks: Shared Key signatures of the Batch service, and bearer tokens.
 
 Clients of ten years sign slightly different strings for the same request; see :func:`_candidates`.
 Nothing here is ever logged.
@@ -7,13 +7,15 @@ Nothing here is ever logged.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from millpond.common.clock import MINUTE, from_http
 from millpond.common.config import Accounts
 from millpond.common.shared_key import is_signed
 
+from ..agents import TaskToken
 from ..errors import error
 from .http import Call
 
@@ -35,16 +37,25 @@ _AFTER_LENGTH = (
 )
 
 
-def authenticate(call: Call, accounts: Accounts) -> str:
-    """The name of the account that signed the request.
+class Identity(NamedTuple):
+    """Who asks: an account, or a task of it that may ask about its own job alone."""
+
+    account: str
+    #: The key of that job.
+    job: str | None = None
+
+
+def authenticate(call: Call, accounts: Accounts, task_of: Callable[[str], TaskToken | None]) -> Identity:
+    """Who signed the request, or has the token that it bears; ``task_of`` reads the token of a task that runs.
 
     Raises ``MissingRequiredHeader``, ``InvalidAuthenticationInfo`` or ``AuthenticationFailed``.
     """
     header = call.headers.get("authorization")
     if not header:
         raise error("MissingRequiredHeader", ("HeaderName", "Authorization"))
-    if header.lower().startswith("bearer"):
-        raise error("AuthenticationFailed", _detail("Tokens are not accepted; use Shared Key."), status=401)
+    scheme, _, token = header.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return _bearer(token.strip(), accounts, task_of)
     match = _AUTHORIZATION.fullmatch(header.strip())
     if match is None:
         raise error("InvalidAuthenticationInfo", _detail("The header is not 'SharedKey account:signature'."))
@@ -53,7 +64,16 @@ def authenticate(call: Call, accounts: Accounts) -> str:
     keys = accounts.keys("batch", account)
     if keys is None or not is_signed(signature, keys, _candidates(call, match[1])):
         raise error("AuthenticationFailed", _detail("The signature does not match, or there is no such account."))
-    return account
+    return Identity(account)
+
+
+def _bearer(token: str, accounts: Accounts, task_of: Callable[[str], TaskToken | None]) -> Identity:
+    if account := accounts.owner(token):
+        return Identity(account)
+    if task := task_of(token):
+        return Identity(task.job.partition("/")[0], task.job)
+    reason = "The token is not one of an account, or of a task that runs."
+    raise error("AuthenticationFailed", _detail(reason), status=401)
 
 
 def _detail(text: str) -> tuple[str, str]:

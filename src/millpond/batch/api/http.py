@@ -52,6 +52,8 @@ class Call:
     now: int
     #: Who asks, in which API version; set once known.
     account: str = ""
+    #: The key of the one job that may be asked about, where a task asks.
+    own_job: str | None = None
     version: str = versions.NEWEST
     #: The parts of the path that the route names, decoded.
     params: dict[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from millpond.common.config import Accounts
 from millpond.common.errors import ServiceError
 
 from ..errors import error
+from ..service import BatchService
 from .auth import authenticate
 from .http import BODY_LIMIT, Answer, Call, error_answer, parse_query
 from .versions import parse_version
@@ -63,7 +64,7 @@ class Answers:
 
 
 class Authentication:
-    """Lets in who signs with a key of an account."""
+    """Lets in who signs with a key of an account, or has its token or that of a task that runs."""
 
     def __init__(self, app: ASGIApp, accounts: Accounts) -> None:
         self._app = app
@@ -72,7 +73,8 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             call = call_of(scope)
-            call.account = authenticate(call, self._accounts)
+            service: BatchService = scope["state"]["service"]
+            call.account, call.own_job = authenticate(call, self._accounts, service.task_of)
         await self._app(scope, receive, send)
 
 
@@ -124,7 +126,7 @@ async def send_answer(call: Call, answer: Answer, receive: Receive, send: Send) 
     if call.headers.get("return-client-request-id", "").lower() == "true" and "client-request-id" in call.headers:
         headers["client-request-id"] = call.headers["client-request-id"]
     if answer.status == 401:
-        headers["WWW-Authenticate"] = "SharedKey"
+        headers["WWW-Authenticate"] = "Bearer"
     body = answer.body
     if isinstance(body, bytes) and answer.status not in (204, 304):
         headers.setdefault("Content-Length", str(len(body)))

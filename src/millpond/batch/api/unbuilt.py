@@ -63,7 +63,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     },
     tasks.TaskSpecification: {
         "multi_instance_settings": "Multi-instance tasks are not supported yet.",
-        "authentication_token_settings": "Property authenticationTokenSettings is not enabled.",
     },
 }
 
