@@ -42,11 +42,6 @@ def test_refused_members_are_members() -> None:
             "networkConfiguration.endpointConfiguration",
         ),
         (pools.PoolPatch, {"mountConfiguration": [{}]}, "mountConfiguration"),
-        (
-            jobs.JobAdd,
-            JOB | {"jobManagerTask": TASK | {"authenticationTokenSettings": {"access": ["job"]}}},
-            "jobManagerTask.authenticationTokenSettings",
-        ),
         (jobs.JobAdd, JOB | {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (jobs.JobPatch, {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (tasks.TaskAdd, TASK | {"multiInstanceSettings": {"coordinationCommandLine": "x"}}, "multiInstanceSettings"),

@@ -58,9 +58,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     jobs.JobChange: {
         "allow_task_preemption": "Tasks are never preempted.",
     },
-    jobs.JobManagerTask: {
-        "authentication_token_settings": "Property authenticationTokenSettings is not enabled.",
-    },
     tasks.TaskSpecification: {
         "multi_instance_settings": "Multi-instance tasks are not supported yet.",
     },
