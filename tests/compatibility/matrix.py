@@ -7,13 +7,11 @@ import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import run
-from sys import executable
 from typing import NamedTuple
 
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 from tests.clients import run_client
-from tests.servers import Server
+from tests.servers import Server, millpond
 
 _HERE = Path(__file__).parent
 _OPERATIONS = json.loads((_HERE.parent / "reference" / "operations.json").read_text())["operations"]
@@ -60,8 +58,8 @@ def prepare(server: Server, directory: Path) -> dict[str, str]:
     package = directory / "tool.zip"
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("tool.txt", "a tool")
-    add = [executable, "-m", "millpond", "app", "add", APPLICATION, "1.0", str(package), "--data", str(server.data)]
-    run(add, check=False, capture_output=True)
+    added = millpond("app", "add", APPLICATION, "1.0", package, "--data", server.data)
+    assert added.returncode == 0, added.stderr
     return {
         **server.credentials,
         "APPLICATION": APPLICATION,

@@ -136,7 +136,8 @@ def pool_properties():
     )
     client.pool.update_properties(name, replacement)
     pool = client.pool.get(name)
-    assert (pool.start_task.command_line, pool.metadata) == ("true", None)
+    assert pool.start_task.command_line == "true"
+    assert not pool.metadata
     assert pool.application_package_references[0].application_id == APPLICATION
     client.pool.delete(name)
     wait_for(lambda: not client.pool.exists(name))
@@ -154,7 +155,7 @@ def auto_scale():
     assert (pool.enable_auto_scale, pool.auto_scale_evaluation_interval) == (True, 5 * MINUTE)
     run = client.pool.evaluate_auto_scale(name, f"{VARIABLE} = 3;")
     assert f"{VARIABLE}=3" in run.results, run.results
-    refusal("PoolNotAutoScaleEnabled", client.pool.evaluate_auto_scale, POOL, f"{VARIABLE} = 3;")
+    refusal("OperationInvalidForCurrentState", client.pool.evaluate_auto_scale, POOL, f"{VARIABLE} = 3;")
     steady(name)
     client.pool.disable_auto_scale(name)
     assert client.pool.get(name).enable_auto_scale is False
@@ -240,7 +241,7 @@ def remote_login():
 @checks.of("ComputeNode.get_remote_desktop", refused="only for nodes that have Windows")
 def remote_desktop():
     node = idle_nodes()[0]
-    refusal("RemoteDesktopNotSupported", lambda: b"".join(client.compute_node.get_remote_desktop(POOL, node.id)))
+    refusal("OperationNotValidOnNode", lambda: b"".join(client.compute_node.get_remote_desktop(POOL, node.id)))
 
 
 @checks.of("ComputeNode.upload_batch_service_logs", unless=VERSION < (4, 1))
@@ -258,7 +259,7 @@ def logs():
 def extensions():
     node = idle_nodes()[0]
     assert list(client.compute_node_extension.list(POOL, node.id)) == []
-    refusal("NodeExtensionNotFound", client.compute_node_extension.get, POOL, node.id, "nothing")
+    refusal("ResourceNotFound", client.compute_node_extension.get, POOL, node.id, "nothing")
 
 
 @checks.of(
