@@ -300,6 +300,20 @@ def test_a_deleted_schedule_takes_its_jobs_with_it() -> None:
     assert bench.jobs == ["1"]
 
 
+def test_force_is_passed_on_to_the_jobs() -> None:
+    bench = Scheduled()
+    bench.add()
+    bench.do(JobScheduleTerminateRequested(schedule="a/s", force=True))
+    assert bench.job_record("a/s:job-1").is_forced
+    bench.do(JobScheduleDeleteRequested(schedule="a/s", force=True))
+    assert bench.job_record("a/s:job-1").is_forced
+    bench.do(JobScheduleAddRequested(schedule=make_schedule("other")))
+    bench.do(JobScheduleDeleteRequested(schedule="a/other"))
+    assert not bench.job_record("a/other:job-1").is_forced
+    bench.do(JobScheduleDeleteRequested(schedule="a/other", force=True))
+    assert bench.job_record("a/other:job-1").is_forced
+
+
 def test_a_completed_schedule_can_be_deleted() -> None:
     bench = Scheduled()
     bench.add()

@@ -358,6 +358,19 @@ def test_a_pool_that_cannot_be_is_refused(raw: RawClient) -> None:
     assert refusal(pool=spec, poolLifetimeOption="jobschedule") == ("InvalidPropertyValue", "poolLifetimeOption")
 
 
+def test_a_job_whose_pool_has_a_wrong_formula_is_over_at_once(raw: RawClient) -> None:
+    specification = {name: value for name, value in pool("").items() if name not in ("id", "targetDedicatedNodes")}
+    specification |= {"enableAutoScale": True, "autoScaleFormula": "$TargetDedicatedNodes = ;"}
+    info = {"autoPoolSpecification": {"poolLifetimeOption": "job", "pool": specification}}
+    assert raw.send("POST", "/jobs", job("misled") | {"poolInfo": info}).status == 201
+    misled = raw.send("GET", "/jobs/misled").content
+    assert misled["state"] == "completed"
+    assert "poolId" not in misled["executionInfo"]
+    problem = misled["executionInfo"]["schedulingError"]
+    assert (problem["category"], problem["code"]) == ("usererror", "InvalidAutoScaleFormulaInAutoPool")
+    assert problem["details"]
+
+
 # --- older SDKs ---
 
 

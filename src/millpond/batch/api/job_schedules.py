@@ -125,14 +125,15 @@ async def job_schedule_update(service: BatchService, call: Call) -> Answer:
 
 
 async def job_schedule_delete(service: BatchService, call: Call) -> Answer:
-    call.flag("force")
-    await service.runtime.submit(JobScheduleDeleteRequested(schedule=_key(call), conditions=call.conditions()))
+    force = call.flag("force")
+    event = JobScheduleDeleteRequested(schedule=_key(call), force=force, conditions=call.conditions())
+    await service.runtime.submit(event)
     return Answer(202)
 
 
 async def job_schedule_terminate(service: BatchService, call: Call) -> Answer:
-    call.flag("force")
-    event = JobScheduleTerminateRequested(schedule=_key(call), conditions=call.conditions())
+    force = call.flag("force")
+    event = JobScheduleTerminateRequested(schedule=_key(call), force=force, conditions=call.conditions())
     schedule: JobSchedule = await service.runtime.submit(event)
     return changed(call, 202, schedule.last_modified)
 

@@ -238,6 +238,8 @@ class JobScheduleChangeRequested(Event, frozen=True, kw_only=True):
 
 class JobScheduleDeleteRequested(Event, frozen=True, kw_only=True):
     schedule: str
+    #: As for each of its jobs.
+    force: bool = False
     conditions: Conditions = NO_CONDITIONS
 
 
@@ -245,6 +247,8 @@ class JobScheduleTerminateRequested(Event, frozen=True, kw_only=True):
     """Reply: the job schedule."""
 
     schedule: str
+    #: As for its job.
+    force: bool = False
     conditions: Conditions = NO_CONDITIONS
 
 

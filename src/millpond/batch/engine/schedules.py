@@ -69,6 +69,7 @@ def on_job_schedule_add_requested(state: State, event: JobScheduleAddRequested, 
         jobs_created=0,
         recent_job=None,
         pool=None,
+        is_forced=False,
     )
     state.save_schedule(schedule)
     return schedule
@@ -118,19 +119,31 @@ def on_job_schedule_enable_requested(state: State, event: JobScheduleEnableReque
 
 
 def on_job_schedule_terminate_requested(state: State, event: JobScheduleTerminateRequested, now: int) -> JobSchedule:
+    schedule = _require(state, event.schedule, event.conditions)
+    if schedule.state is JobScheduleState.TERMINATING and event.force:
+        _end_jobs(state, schedule, now, is_forced=True)
+        return schedule
     schedule = _require_changeable(state, event.schedule, event.conditions)
-    for key in list(state.scheduled_jobs.get(schedule.key, ())):
-        job = state.jobs[key]
-        if not is_ending(job):
-            begin_termination(state, job, "TerminateJobSchedule", now, ENDED_BY_USER)
+    _end_jobs(state, schedule, now, is_forced=event.force)
     return _request(state, schedule, JobScheduleTrigger.TERMINATE, now)
+
+
+def _end_jobs(state: State, schedule: JobSchedule, now: int, *, is_forced: bool) -> None:
+    for key in list(state.scheduled_jobs.get(schedule.key, ())):
+        if is_forced:
+            state.save_job(replace(state.jobs[key], is_forced=True))
+        if not is_ending(state.jobs[key]):
+            begin_termination(state, state.jobs[key], "TerminateJobSchedule", now, ENDED_BY_USER)
 
 
 def on_job_schedule_delete_requested(state: State, event: JobScheduleDeleteRequested, now: int) -> None:
     schedule = _require(state, event.schedule, event.conditions)
-    if schedule.state is JobScheduleState.DELETING:
+    if schedule.state is not JobScheduleState.DELETING:
+        _request(state, replace(schedule, is_forced=event.force), JobScheduleTrigger.DELETE, now)
+    elif event.force:
+        state.save_schedule(replace(schedule, is_forced=True))
+    else:
         raise error("JobScheduleBeingDeleted")
-    _request(state, schedule, JobScheduleTrigger.DELETE, now)
 
 
 def on_job_schedule_due(state: State, event: JobScheduleDue, _now: int) -> None:
@@ -202,7 +215,9 @@ def _delete_jobs(state: State, schedule: JobSchedule, now: int) -> None:
     doomed = unfinished or state.archive.jobs_of(schedule.key, _DELETED_AT_ONCE)
     for job in doomed:
         if job.state is not JobState.DELETING:
-            begin_deletion(state, job, now)
+            begin_deletion(state, job, now, is_forced=schedule.is_forced)
+        elif schedule.is_forced and not job.is_forced:
+            state.save_job(replace(job, is_forced=True))
     if not doomed:
         release_pool_of_schedule(state, schedule, now)
         state.remove_schedule(schedule.key)

@@ -54,6 +54,8 @@ class JobSchedule(msgspec.Struct, frozen=True, kw_only=True):
     template: Job
     #: Key and id of the pool that its jobs share, where that was made for them.
     pool: tuple[str, str] | None = None
+    #: It is to be deleted without waiting for nodes that do not answer.
+    is_forced: bool = False
     #: The schedule as its client specified it, without the job.
     document: dict[str, Any]
 
