@@ -54,6 +54,6 @@ def test_what_cannot_be_preempted_says_why(server: Server, raw: RawClient) -> No
     (node,) = nodes(raw, "dedicated")
     assert "Dedicated nodes are not preempted." in preempt(server, node)
     assert "The specified node does not exist." in preempt(server, "nothing")
-    assert raw.send("POST", f"/millpond/nodes/{node}/preempt", sign_it=False).code == "MissingRequiredHeader"
-    assert raw.send("POST", f"/millpond/nodes/{node}/preempt?seconds=x").code == "InvalidQueryParameterValue"
+    assert raw.send("POST", f"/nodes/{node}/preempt", sign_it=False).code == "MissingRequiredHeader"
+    assert raw.send("POST", f"/nodes/{node}/preempt?seconds=x").code == "InvalidQueryParameterValue"
     raw.send("DELETE", "/pools/dedicated")

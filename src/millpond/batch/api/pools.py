@@ -250,6 +250,8 @@ def pool_content(call: Call, pool: Pool, current: tuple[int, int]) -> dict[str, 
         "taskSlotsPerNode": pool.task_slots_per_node,
         "taskSchedulingPolicy": {**pool.document.get("taskSchedulingPolicy", {}), "nodeFillType": pool.fill_type},
     }
+    mode = pool.document.get("targetNodeCommunicationMode", "default")
+    content["currentNodeCommunicationMode"] = "simplified" if mode == "default" else mode
     if pool.resize_errors:
         content["resizeErrors"] = [_resize_error(problem) for problem in pool.resize_errors]
     return content

@@ -104,7 +104,8 @@ def is_booting(node: Node) -> bool:
 
 def _first_contact(state: State, node: Node, event: AgentConnected, now: int) -> None:
     info = event.start_task
-    if event.is_prepared and info is None and state.pools[node.pool].start_task_wait_for_success is not None:
+    wait_for_success = state.pools[node.pool].start_task_wait_for_success
+    if event.is_prepared and info is None and wait_for_success is not None:
         info = StartTaskInfo(state=StartTaskState.RUNNING, start_time=now)
     node = _moved(
         node,
@@ -115,6 +116,7 @@ def _first_contact(state: State, node: Node, event: AgentConnected, now: int) ->
         ip_address=event.ip_address,
         agent_version=event.agent_version,
         start_task_info=info,
+        start_task_wait_for_success=wait_for_success,
         errors=(),
         preempted_until=None,
     )
@@ -182,7 +184,7 @@ def _find_state(state: State, node: Node, now: int, *, is_prepared: bool = True)
     """
     info = node.start_task_info
     if is_prepared and node.state in (NodeState.STARTING, NodeState.WAITING_FOR_START_TASK):
-        waits = info is not None and state.pools[node.pool].start_task_wait_for_success
+        waits = info is not None and node.start_task_wait_for_success
         if not waits or _has_succeeded(info):
             node = _moved(node, NodeTrigger.READY, now)
         elif info is not None and info.state is StartTaskState.COMPLETED:

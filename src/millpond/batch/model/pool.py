@@ -190,6 +190,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     total_tasks_run: int = 0
     total_tasks_succeeded: int = 0
     start_task_info: StartTaskInfo | None = None
+    #: As the pool's when it booted: a start task that is new or changed since then takes effect at the next boot.
+    start_task_wait_for_success: bool | None = None
     errors: tuple[NodeError, ...] = ()
     recent_tasks: tuple[RecentTask, ...] = ()
     #: Set while it takes no new tasks because it will leave or boot anew, or end: what becomes of its tasks, and which
