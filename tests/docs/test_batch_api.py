@@ -40,7 +40,11 @@ _FAILURES |= {
 }
 
 
-@pytest.mark.parametrize("code", sorted(set(re.findall(r"`([A-Z]\w+)`", _PAGE)) - _OTHERS - _FAILURES))
+#: Why pools are not resized, which they say themselves.
+_RESIZE_ERRORS = {"AllocationTimedout", "ResizeStopped"}
+
+
+@pytest.mark.parametrize("code", sorted(set(re.findall(r"`([A-Z]\w+)`", _PAGE)) - _OTHERS - _FAILURES - _RESIZE_ERRORS))
 def test_codes_are_the_services_with_the_status_that_is_named(code: str) -> None:
     statuses = {int(status) for status in re.findall(rf"(\d\d\d)[^|\d]*`{code}`", _PAGE)}
     assert statuses <= {error(code).status}

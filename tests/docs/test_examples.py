@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import pytest
 from tests.clients import run_client
-from tests.servers import Server, millpond
+from tests.servers import Server, millpond, running_server
+
+from millpond.common.config import load_settings
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = [
@@ -82,6 +84,26 @@ def test_program_that_runs_a_tool_of_a_package(server: Server, tmp_path: Path) -
     script = tmp_path / "example.py"
     script.write_text(example.text)
     assert run_client("tutorial-today", script, env=server.credentials).stdout == "The tool runs\n\n"
+
+
+def test_program_that_scales_a_pool_runs(tmp_path: Path) -> None:
+    settings, *_ = _examples("toml", "docs/pools.md")
+    (tmp_path / "millpond.toml").write_text(settings.text)
+    (example,) = _examples("python", "docs/pools.md")
+    script = tmp_path / "example.py"
+    script.write_text(example.text)
+    with running_server(tmp_path / "data", "--config", str(tmp_path / "millpond.toml")) as server:
+        printed = run_client("tutorial-today", script, env=server.credentials).stdout
+    assert printed.startswith("$TargetDedicatedNodes=0;$TargetLowPriorityNodes=0;")
+
+
+@pytest.mark.parametrize(
+    "example", _examples("toml", "docs/pools.md"), ids=lambda example: example.text.splitlines()[0]
+)
+def test_settings_are_settings(example: Example, tmp_path: Path) -> None:
+    file = tmp_path / "millpond.toml"
+    file.write_text(example.text)
+    load_settings(file)
 
 
 def test_program_of_the_readme_runs(server: Server, tmp_path: Path) -> None:
