@@ -22,6 +22,7 @@ from millpond.batch.engine.messages import (
     Prerequisites,
     ResizeRequested,
 )
+from millpond.batch.engine.metrics import sample
 from millpond.batch.engine.number_blocks import blocks_with, name_of
 from millpond.batch.model.job import Job, JobState, OnAllTasksComplete
 from millpond.batch.model.keys import task_number
@@ -63,6 +64,7 @@ def check_records(world: World) -> None:
                 raise Violation(f"the window of {key} is no prefix of what waits: {names[:5]} of {fitting[:5]}")
             if not work.queue.more and names != fitting:
                 raise Violation(f"the window of {key} misses tasks: {len(names)} of {len(fitting)}")
+    check_metrics(world)
 
     for key, node in world.archive.nodes.items():
         agent = world.agents.get(key)
@@ -98,6 +100,23 @@ def check_dependencies(world: World, job: Job, tasks: list[Task]) -> None:
 
 def _numbers(keys: Iterable[str]) -> set[int]:
     return {number for key in keys if (number := task_number(key)) is not None}
+
+
+def check_metrics(world: World) -> None:
+    """What formulas are told of a pool's tasks is what there is."""
+    for key, pool in world.state.pools.items():
+        told = sample(world.state, pool, world.now)
+        jobs = [job for job in world.archive.jobs.values() if job.pool == key and job.state is not JobState.DELETING]
+        tasks = [(job, task) for job in jobs for task in world.archive.tasks.get(job.key, {}).values()]
+        ready = [
+            task.required_slots
+            for job, task in tasks
+            if job.state is JobState.ACTIVE and task.state is TaskState.ACTIVE and not task.is_held_back
+        ]
+        running = [task.required_slots for _, task in tasks if task.state is TaskState.RUNNING]
+        there = (len(ready), len(running), sum(ready) + sum(running))
+        if there != (told["$ActiveTasks"], told["$RunningTasks"], told["$PendingTaskSlots"]):
+            raise Violation(f"formulas of {key} are told {told}, there are {there}")
 
 
 def check_counts(job: Job, tasks: list[Task]) -> None:
