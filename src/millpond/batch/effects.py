@@ -36,6 +36,7 @@ from .engine.messages import (
 from .model.job import Job
 from .model.job_node import JobTaskKind
 from .model.pool import Node, NodeState, Pool
+from .model.task import TaskState
 from .providers.base import NodeRequest, NotGranted, Observation, Provider
 from .runtime import Outcome, Runtime
 
@@ -257,7 +258,7 @@ def _draft_start(
         draft.start.append((start.attempt, _job_task(job, start.kind, start.attempt.attempt, environment)))
         return
     stored = outcome.tasks.get((job.key, start.attempt.task))
-    if stored is None or stored.task.attempt != start.attempt.attempt:
+    if stored is None or stored.task.attempt != start.attempt.attempt or stored.task.state is TaskState.COMPLETED:
         return
     task = stored.task
     assignment = Assignment(

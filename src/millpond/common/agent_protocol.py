@@ -209,7 +209,8 @@ class DeleteFiles(msgspec.Struct, frozen=True):
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
-    """``start``: attempts to run, in order, each as soon as slots are free for it. ``stop``: attempts to end.
+    """``start``: attempts to run, in order, each as soon as slots are free for it; those that the node holds already
+    only get the limits that are named here. ``stop``: attempts to end.
 
     ``forget``: attempts whose end is on record. ``discard``: the same, and their directories may go, unless a later
     attempt uses them. ``full``: what is held and not in ``start`` is to be ended (if it runs) or forgotten.

@@ -27,6 +27,7 @@ from millpond.common.agent_protocol import (
     ActionReply,
     ActionRequest,
     Assignment,
+    Attempt,
     DeleteFiles,
     Ended,
     FileReply,
@@ -56,7 +57,7 @@ from .documents import ApplicationPackageReference, PoolDocument, decode_pool, d
 from .files import FileService
 from .log import set_up as set_up_log
 from .loop import Loop
-from .machine import Discard, Instruction, Kill, Launch, Machine, Tell
+from .machine import Discard, Instruction, Kill, Launch, Limit, Machine, Tell
 from .retention import Retention
 from .runner import Outcome, Run, Runner
 from .start_task import StartTask
@@ -94,6 +95,8 @@ class Agent:
         self._file_parts_sent = 0
         self._disk = Disk(str(root))
         self._retention = Retention(root)
+        #: Of the attempts that run.
+        self._retention_times: dict[Attempt, int] = {}
         self._actions = Actions(self._loop, self._runner.trees, root, launch.ip_address, is_own_system=can_switch_users)
         self._usage = Usage(root)
         self._pool: PoolDocument | None = None
@@ -285,6 +288,8 @@ class Agent:
                 self._tell(instruction.report)
             elif isinstance(instruction, Launch):
                 self._launch_attempt(instruction.assignment)
+            elif isinstance(instruction, Limit):
+                self._limit_attempt(instruction.assignment)
             elif isinstance(instruction, Kill):
                 self._runner.stop(self._work.directory_of(instruction.attempt))
             elif isinstance(instruction, Discard):
@@ -293,9 +298,14 @@ class Agent:
                 self._delete(instruction.chore)
         self._is_following = False
 
+    def _limit_attempt(self, assignment: Assignment) -> None:
+        self._retention_times[assignment.attempt] = assignment.retention_time
+        self._runner.limit(self._work.directory_of(assignment.attempt), assignment.max_wall_clock_time)
+
     def _launch_attempt(self, assignment: Assignment) -> None:
         started = self._clock.now()
-        on_end = partial(self._attempt_ended, assignment, started)
+        self._retention_times[assignment.attempt] = assignment.retention_time
+        on_end = partial(self._attempt_ended, assignment.attempt, started)
         try:
             document = decode_task(assignment.task)
         except msgspec.MsgspecError as error:
@@ -315,12 +325,12 @@ class Agent:
             )
         )
 
-    def _attempt_ended(self, assignment: Assignment, started: int, outcome: Outcome) -> None:
+    def _attempt_ended(self, attempt: Attempt, started: int, outcome: Outcome) -> None:
         now = self._clock.now()
-        attempt, failure = assignment.attempt, outcome.failure
+        failure, retention_time = outcome.failure, self._retention_times.pop(attempt)
         may_retry = failure is not None and failure.code == "FailureExitCode"
         try:
-            self._retention.note(task_directory(attempt.job_id, attempt.task_id), now, assignment.retention_time)
+            self._retention.note(task_directory(attempt.job_id, attempt.task_id), now, retention_time)
         except OSError as error:
             log.error("the end of %s/%s is not on record: %s", attempt.job_id, attempt.task_id, error)
         ended = Ended(attempt, started, now, outcome.exit_code, failure, may_retry)

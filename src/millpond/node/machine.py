@@ -40,6 +40,13 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """Have a running attempt keep to the limits that are named here, which may have changed."""
+
+    assignment: Assignment
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """End all processes of a running attempt; its end is then told as any other's."""
 
@@ -67,7 +74,7 @@ class Tell:
     report: Report
 
 
-Instruction = Launch | Kill | Delete | Discard | Tell
+Instruction = Launch | Limit | Kill | Delete | Discard | Tell
 
 #: Why a running attempt is being ended: on order, or because no order mentions it any more.
 Ending = Literal["stopped", "discarded"]
@@ -177,7 +184,11 @@ class Machine:
 
     def _accept(self, assignment: Assignment, instructions: list[Instruction]) -> None:
         attempt = assignment.attempt
-        if attempt in self._running or attempt in self._waiting:
+        if attempt in self._running:
+            instructions.append(Limit(assignment))
+            return
+        if attempt in self._waiting:
+            self._waiting[attempt] = assignment
             return
         if attempt in self._ended:
             instructions.append(Tell(self._ended[attempt]))

@@ -60,8 +60,8 @@ class Run:
     preparation: str | None = None
     user: User | None = None
     has_process: bool = False
-    #: By the monotonic clock, in seconds.
-    deadline: float | None = None
+    #: By the monotonic clock, in seconds; ``None``: its time does not count, or no longer.
+    began: float | None = None
     has_exceeded: bool = False
     #: It is being ended by order.
     is_stopped: bool = False
@@ -72,6 +72,13 @@ class Run:
     def prepares(self) -> bool:
         """Whether it is for other tasks: they may read its files, and what it leaves in the background lives on."""
         return self.attempt is None or self.kind == "preparation"
+
+    @property
+    def deadline(self) -> float | None:
+        """By the monotonic clock, in seconds."""
+        if self.began is None or self.max_wall_clock_time >= UNLIMITED:
+            return None
+        return self.began + self.max_wall_clock_time / SECOND
 
 
 class Runner:
@@ -104,10 +111,8 @@ class Runner:
     def start(self, run: Run) -> None:
         """Begin; ``on_end`` is called when it is over, at once where it cannot begin."""
         self._runs[run.directory] = run
-        if run.max_wall_clock_time < UNLIMITED:
-            run.deadline = time.monotonic() + run.max_wall_clock_time / SECOND
-            if self._next_deadline is None or run.deadline < self._next_deadline:
-                self._next_deadline = run.deadline
+        run.began = time.monotonic()
+        self._watch(run)
         document = run.document
         try:
             run.user = self._users.of_task(document.user_identity, is_start_task=run.attempt is None)
@@ -123,6 +128,19 @@ class Runner:
                 self._fetch(run, run.user)
             else:
                 self._spawn(run, run.user)
+
+    def limit(self, directory: str, max_wall_clock_time: int) -> None:
+        """Give a run another time limit, which counts from its start as the one before did."""
+        run = self._runs.get(directory)
+        if run:
+            run.max_wall_clock_time = max_wall_clock_time
+            self._watch(run)
+
+    def _watch(self, run: Run) -> None:
+        """See to it that the run's deadline is not missed."""
+        deadline = run.deadline
+        if deadline is not None and (self._next_deadline is None or deadline < self._next_deadline):
+            self._next_deadline = deadline
 
     def stop(self, directory: str) -> None:
         """End a run and all its processes."""
@@ -218,7 +236,7 @@ class Runner:
             self._end(run, Outcome(exit_code, failure))
 
     def _upload(self, run: Run, user: User, files: list[OutputFile], outcome: Outcome) -> None:
-        run.has_process, run.deadline = False, None
+        run.has_process, run.began = False, None
         cancelled = run.cancelled = Cancellation()
         environment = self._environment(run, user)
 

@@ -248,6 +248,21 @@ def test_parallelism_counts_tasks_placed_ahead() -> None:
     assert bench.ahead(node) == ["b"]
 
 
+def test_lowered_parallelism_recalls_tasks_placed_ahead() -> None:
+    bench = Bench()
+    (node,) = bench.pool(nodes=1, slots=2)
+    bench.job()
+    bench.tasks("first")
+    bench.end("first", ran=5 * MILLISECOND)
+    bench.tasks(*names(1, 8))
+    assert bench.ahead(node) == names(3, 8)
+    bench.do(JobChangeRequested(job="job", document={}, max_parallel_tasks=3))
+    assert bench.ahead(node) == ["t003"]
+    assert [stop.attempt.task for stop in bench.all(StopTask)] == names(4, 8)
+    bench.do(JobChangeRequested(job="job", document={}, max_parallel_tasks=1))
+    assert (bench.ahead(node), bench.running()) == ([], ["t001", "t002"])
+
+
 def test_only_the_first_job_in_order_is_placed_ahead() -> None:
     bench = Bench()
     (node,) = short_job(bench, 1, 1)

@@ -206,6 +206,15 @@ def test_changed_retries_count_for_the_run_under_way() -> None:
     assert bench.running() == ["a"]
 
 
+def test_node_learns_of_the_limits_of_what_it_runs() -> None:
+    bench = Bench()
+    node = ready(bench, "a", "b")
+    bench.do(TaskChangeRequested(job="job", task="a", max_wall_clock_time=7))
+    assert bench.all(StartTask) == [StartTask(node=node, attempt=bench.attempt("a"), required_slots=1)]
+    bench.do(TaskChangeRequested(job="job", task="b", max_wall_clock_time=7))
+    assert bench.all(StartTask) == []
+
+
 def test_task_beyond_the_window_can_be_changed_ended_and_deleted() -> None:
     bench = Bench(ready_window=2)
     ready(bench, *[f"t{n}" for n in range(10)])

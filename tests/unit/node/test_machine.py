@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from millpond.common.agent_protocol import (
     Assignment,
@@ -18,7 +19,7 @@ from millpond.common.agent_protocol import (
     Started,
 )
 from millpond.common.durations import UNLIMITED
-from millpond.node.machine import Delete, Instruction, Kill, Launch, Machine, Tell
+from millpond.node.machine import Delete, Instruction, Kill, Launch, Limit, Machine, Tell
 
 NOW = 1_000_000
 
@@ -64,6 +65,25 @@ def machine(*start: Assignment, slots: int = 1) -> Machine:
     return made
 
 
+class TestLimits:
+    def test_start_of_what_runs_gives_it_its_limits(self) -> None:
+        node = machine(want("a"))
+        again = replace(want("a"), max_wall_clock_time=7)
+        assert node.on_orders(orders(again), NOW) == [Limit(again)]
+        assert node.on_orders(orders(again, full=True), NOW) == [Tell(Started(at("a"), NOW)), Limit(again)]
+
+    def test_start_of_what_waits_gives_it_its_limits_and_leaves_it_its_turn(self) -> None:
+        node = machine(want("a"), want("b"), want("c"))
+        again = replace(want("b"), max_wall_clock_time=7)
+        assert node.on_orders(orders(again), NOW) == []
+        assert node.on_ended(over("a"), NOW)[-1] == Launch(again)
+
+    def test_start_of_what_has_ended_starts_nothing(self) -> None:
+        node = machine(want("a"))
+        node.on_ended(over("a"), NOW)
+        assert node.on_orders(orders(want("a")), NOW) == [Tell(over("a"))]
+
+
 class TestStart:
     def test_start_with_a_free_slot_launches_and_tells(self) -> None:
         instructions = Machine().on_orders(orders(want("a")), NOW)
@@ -79,8 +99,9 @@ class TestStart:
         node = Machine()
         assert launched(node.on_orders(orders(want("c"), want("a"), want("b"), slots=3), NOW)) == ["c", "a", "b"]
 
-    def test_repeated_start_of_a_running_attempt_changes_nothing(self) -> None:
-        assert machine(want("a")).on_orders(orders(want("a")), NOW) == []
+    def test_repeated_start_of_a_running_attempt_neither_launches_nor_tells(self) -> None:
+        instructions = machine(want("a")).on_orders(orders(want("a")), NOW)
+        assert (launched(instructions), told(instructions)) == ([], [])
 
     def test_repeated_start_of_an_ended_attempt_tells_its_end_again(self) -> None:
         node = machine(want("a"))

@@ -345,6 +345,25 @@ def test_the_constraints_of_a_task_are_replaced(client: BatchClient) -> None:
     assert replaced.max_wall_clock_time.days == UNLIMITED_DAYS
 
 
+def test_a_running_task_keeps_to_its_new_time_limit(client: BatchClient, pool: str) -> None:
+    client.create_job(_job("limited", pool))
+    short = models.BatchTaskConstraints(max_wall_clock_time=datetime.timedelta(seconds=1.5))
+    client.create_task("limited", _task("lengthened", "sleep 2", constraints=short))
+    client.create_task("limited", _task("shortened", "sleep 600"))
+    tasks = [client.get_task("limited", task_id) for task_id in ("lengthened", "shortened")]
+    for task, limit in zip(tasks, (MINUTE, MINUTE / 600), strict=True):
+        wait_for(lambda: client.get_task("limited", task.id).state == models.BatchTaskState.RUNNING)  # noqa: B023
+        task.constraints = models.BatchTaskConstraints(max_wall_clock_time=limit)
+        client.replace_task("limited", task.id, task)
+    shortened = _completed(client, "limited", "shortened").execution_info
+    assert shortened is not None
+    assert shortened.failure_info is not None
+    assert shortened.failure_info.code == "TaskEnded"
+    lengthened = _completed(client, "limited", "lengthened").execution_info
+    assert lengthened is not None
+    assert lengthened.result == "success"
+
+
 def test_tasks_are_terminated_reactivated_and_deleted(client: BatchClient, pool: str) -> None:
     client.create_job(_job("tasks", pool))
     client.create_task("tasks", _task("fails", "/bin/sh -c 'exit 3'"))

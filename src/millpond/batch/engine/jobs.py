@@ -173,8 +173,18 @@ def on_job_change_requested(state: State, event: JobChangeRequested, now: int) -
         last_modified=next_modification(job.last_modified, now),
     )
     state.save_job(job)
+    _recall_excess(state, job)
     arm_timers(state, job, now)
     return job
+
+
+def _recall_excess(state: State, job: Job) -> None:
+    """Take back what is placed ahead beyond a limit that was lowered; what runs, runs on."""
+    excess = len(state.job_work[job.key].placed) - job.max_parallel_tasks
+    if job.max_parallel_tasks > 0 and excess > 0:
+        ahead, _ = _placed(state, job)
+        for task in ahead[-excess:]:
+            withdraw(state, task, Withdrawal.RETURN)
 
 
 def _kept(job: Job, keep_alive: bool) -> AutoPool:

@@ -37,6 +37,7 @@ from .placement import (
     has_place,
     outlive,
     return_withdrawn,
+    start_order,
     start_placed,
     wait_for_place,
 )
@@ -121,6 +122,8 @@ def on_task_change_requested(state: State, event: TaskChangeRequested, now: int)
         changed["retention_time"] = event.retention_time
     after = replace(task, **changed)
     state.save_task(task, after)
+    if has_place(after) and after.withdrawal is None:
+        state.order(start_order(state, (after.job, after.key)))  # so its node learns of the limits
     return after
 
 
