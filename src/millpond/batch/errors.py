@@ -71,6 +71,12 @@ _ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The request is not supported for the specified api version.",
     ),
+    # certificates
+    "CertificateBeingDeleted": (409, "The specified certificate has been marked for deletion and is being deleted."),
+    "CertificateExists": (409, "The specified certificate already exists."),
+    "CertificateNotFound": (404, "The specified certificate does not exist."),
+    "CertificateStateActive": (409, "The specified certificate is in active state."),
+    "InvalidCertificateReferences": (400, "One or more certificate references are invalid."),
     # applications
     "ApplicationNotFound": (404, "The specified application does not exist."),
     "InvalidApplicationPackageReferences": (

@@ -10,6 +10,7 @@ from millpond.common.config import Accounts, Settings
 from .agents import Agents, NodeTokens, TaskToken
 from .applications import open_applications
 from .auto_storage import AutoStorage
+from .certificates import Certificates
 from .change_log import ChangeLog
 from .effects import Effects
 from .model.limits import limits_of
@@ -49,6 +50,7 @@ class BatchService:
         self.settings = settings
         self.accounts = accounts
         self.applications = open_applications(settings)
+        self.certificates = Certificates(settings.data / "batch" / "certificates.json")
         self.auto_storage = AutoStorage(accounts, settings.blob_url)
         self.change_log = ChangeLog()
         #: Tells this run of the service from others.

@@ -238,6 +238,15 @@ class FileRequest(msgspec.Struct, frozen=True, kw_only=True, tag="fileRequest"):
     length: int | None = None
 
 
+class CertificateContent(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate, as the service answers an agent's GET of ``certificates/{thumbprint}`` in JSON."""
+
+    format: Literal["pfx", "cer"]
+    #: In base64.
+    data: str
+    password: str | None = None
+
+
 class PackageInfo(msgspec.Struct, frozen=True, kw_only=True):
     """An application package, as the service answers an agent's GET of ``applications/{id}`` (``version=``) in JSON.
 

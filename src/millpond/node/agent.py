@@ -30,6 +30,7 @@ from millpond.common.agent_protocol import (
     Attempt,
     DeleteFiles,
     Ended,
+    FailureInfo,
     FileReply,
     FileRequest,
     Hello,
@@ -51,9 +52,10 @@ from . import failures
 from .actions import Actions
 from .applications import PackageError
 from .cancellation import Cancellation
+from .certificates import fetch_certificates
 from .channel import Channel
 from .disk import Disk
-from .documents import ApplicationPackageReference, PoolDocument, decode_pool, decode_task
+from .documents import PoolDocument, decode_pool, decode_task
 from .files import FileService
 from .log import set_up as set_up_log
 from .loop import Loop
@@ -61,7 +63,7 @@ from .machine import Discard, Instruction, Kill, Launch, Limit, Machine, Tell
 from .retention import Retention
 from .runner import Outcome, Run, Runner
 from .start_task import StartTask
-from .supplies import Supplies
+from .supplies import Supplies, SupplyError
 from .usage import Usage
 from .users import Users
 from .workdir import WorkDirectory
@@ -88,8 +90,8 @@ class Agent:
         self._machine = Machine()
         self._work = WorkDirectory(root)
         self._users = Users(can_switch=can_switch_users)
-        supplies = Supplies(launch.channel_url, launch.token)
-        self._runner = Runner(self._loop, self._work, self._users, supplies)
+        self._supplies = Supplies(launch.channel_url, launch.token)
+        self._runner = Runner(self._loop, self._work, self._users, self._supplies)
         self._files = FileService(root)
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
@@ -244,24 +246,27 @@ class Agent:
             self._pool = self._pool or PoolDocument()
             self._fail("NodePreparationError", "The node could not be prepared", (("Message", str(error)),))
             return
-        if references := self._pool.application_package_references:
-            self._loop.in_thread("packages", 1, partial(self._install, references), self._installed)
+        if self._pool.application_package_references or self._pool.certificate_references:
+            self._loop.in_thread("packages", 1, partial(self._install, self._pool), self._installed)
         else:
             self._begin(self._pool)
 
-    def _install(self, references: list[ApplicationPackageReference]) -> dict[str, str] | PackageError:
-        """Have the pool's packages. In a thread."""
+    def _install(self, pool: PoolDocument) -> FailureInfo | None:
+        """Have the pool's packages and certificates. In a thread."""
         try:
-            return self._runner.applications.install(references, Cancellation())
+            packages = pool.application_package_references or []
+            self._runner.pool_packages = self._runner.applications.install(packages, Cancellation())
+            self._runner.certificates = fetch_certificates(pool.certificate_references or [], self._supplies)
         except PackageError as error:
-            return error
+            return failures.package_failed(error.details)
+        except (SupplyError, ValueError) as error:
+            return failures.certificate_failed(str(error))
+        return None
 
-    def _installed(self, outcome: dict[str, str] | PackageError) -> None:
-        if isinstance(outcome, PackageError):
-            failure = failures.package_failed(outcome.details)
+    def _installed(self, failure: FailureInfo | None) -> None:
+        if failure:
             self._fail(failure.code, failure.message, failure.details)
         elif self._pool:
-            self._runner.pool_packages = outcome
             self._begin(self._pool)
 
     def _fail(self, code: str, message: str, details: tuple[tuple[str, str], ...]) -> None:

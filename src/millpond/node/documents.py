@@ -51,6 +51,11 @@ class ApplicationPackageReference(msgspec.Struct, frozen=True, rename="camel"):
     version: str | None = None
 
 
+class CertificateReference(msgspec.Struct, frozen=True, rename="camel"):
+    thumbprint: str
+    visibility: list[str] | None = None
+
+
 class UploadHeader(msgspec.Struct, frozen=True):
     name: str
     value: str | None = None
@@ -108,6 +113,7 @@ class _VirtualMachineConfiguration(msgspec.Struct, frozen=True, rename="camel"):
 
 class PoolDocument(msgspec.Struct, frozen=True, rename="camel"):
     start_task: StartTaskDocument | None = None
+    certificate_references: list[CertificateReference] | None = None
     application_package_references: list[ApplicationPackageReference] | None = None
     user_accounts: list[UserAccount] | None = None
     virtual_machine_configuration: _VirtualMachineConfiguration | None = None

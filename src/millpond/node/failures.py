@@ -50,6 +50,12 @@ def package_failed(details: tuple[tuple[str, str], ...]) -> FailureInfo:
     )
 
 
+def certificate_failed(message: str) -> FailureInfo:
+    return FailureInfo(
+        "servererror", "CertificateError", "A certificate could not be installed", (("Message", message),)
+    )
+
+
 def unknown_user(name: str) -> FailureInfo:
     return FailureInfo(
         "usererror",

@@ -20,6 +20,7 @@ from millpond.common.durations import UNLIMITED
 from . import commandline, failures
 from .applications import Applications, PackageError
 from .cancellation import Cancellation, CancelledError
+from .certificates import InstalledCertificate, write_certificates
 from .documents import OutputFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
@@ -94,6 +95,7 @@ class Runner:
         self._runs: dict[str, Run] = {}
         self._next_deadline: float | None = None
         self.has_containers = False
+        self.certificates: list[InstalledCertificate] = []
         #: Variables that name the directories of the pool's packages.
         self.pool_packages: dict[str, str] = {}
 
@@ -117,6 +119,7 @@ class Runner:
         try:
             run.user = self._users.of_task(document.user_identity, is_start_task=run.attempt is None)
             self._work.open(run.directory, run.user, is_public=run.prepares)
+            write_certificates(self.certificates, run.directory, run.user, is_start_task=run.attempt is None)
         except UnknownUserError as error:
             self._fail_to_start(run, failures.unknown_user(str(error)))
         except OSError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from millpond.common.agent_protocol import PackageInfo
+from millpond.common.agent_protocol import CertificateContent, PackageInfo
 
 from .cancellation import Cancellation, CancelledError
 
@@ -38,6 +38,9 @@ class Supplies:
     def __init__(self, channel_url: str, token: str) -> None:
         self._base = channel_url.replace("ws", "http", 1)
         self._headers = {"Authorization": f"Bearer {token}"}
+
+    def certificate(self, thumbprint: str, cancelled: Cancellation) -> CertificateContent:
+        return self._read(f"certificates/{urllib.parse.quote(thumbprint, safe='')}", CertificateContent, cancelled)
 
     def container_url(self, container: str, cancelled: Cancellation) -> str:
         """Where a container of the linked storage account can be read."""

@@ -14,6 +14,11 @@ ROUTES = Routes(OPERATIONS)
 
 #: Operations that stand for themselves until they are built.
 BUILT = {
+    "Certificate_Add",
+    "Certificate_CancelDeletion",
+    "Certificate_Delete",
+    "Certificate_Get",
+    "Certificate_List",
     "Account_ListNodeAgentSkus",
     "Account_ListPoolNodeCounts",
     "Account_ListSupportedImages",

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.batch_api import reference
 
 from millpond.batch.api import versions
-from millpond.batch.api.wire import applications, common, images, jobs, nodes, pools, schedules, tasks
+from millpond.batch.api.wire import applications, certificates, common, images, jobs, nodes, pools, schedules, tasks
 from millpond.batch.api.wire.codec import from_json
 from millpond.batch.api.wire.fields import Model
 from millpond.batch.api.wire.shape import Member, members
@@ -43,11 +43,13 @@ REQUESTS: list[tuple[type[Model], str, str]] = [
     (tasks.TaskAdd, "TaskAddParameter", "BatchTaskCreateOptions"),
     (tasks.TaskCollection, "TaskAddCollectionParameter", "BatchTaskGroup"),
     (tasks.TaskUpdate, "TaskUpdateParameter", ""),
+    (certificates.CertificateAdd, "CertificateAddParameter", ""),
 ]
 
 #: Models of answers.
 ANSWERS: list[tuple[type[Model], str, str]] = [
     (applications.Application, "ApplicationSummary", "BatchApplication"),
+    (certificates.Certificate, "Certificate", ""),
     (pools.Pool, "CloudPool", "BatchPool"),
     (nodes.Node, "ComputeNode", "BatchNode"),
     (nodes.PoolNodeCounts, "PoolNodeCounts", "BatchPoolNodeCounts"),

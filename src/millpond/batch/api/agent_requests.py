@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from millpond.common.agent_protocol import PackageInfo
+from millpond.common.agent_protocol import CertificateContent, PackageInfo
 
 from ..applications import PackageError, directory_name
 from ..auto_storage import NotLinkedError
@@ -57,6 +57,14 @@ async def _container(service: BatchService, account: str, request: Request) -> R
     return Response(encode(url), media_type="application/json")
 
 
+async def _certificate(service: BatchService, account: str, request: Request) -> Response:
+    certificate = service.certificates.get(account, request.path_params["thumbprint"])
+    if certificate is None:
+        return _refusal(404, "CertificateNotFound")
+    content = CertificateContent(format=certificate.format, data=certificate.data, password=certificate.password)
+    return Response(encode(content), media_type="application/json")
+
+
 def _refusal(status: int, code: str) -> Response:
     return Response(status_code=status, headers={"x-ms-error-code": code})
 
@@ -77,6 +85,7 @@ def _admitted(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
 
 ROUTES: list[BaseRoute] = [
     Route("/agents/{node:path}/applications/{application}", _admitted(_package_info)),
+    Route("/agents/{node:path}/certificates/{thumbprint}", _admitted(_certificate)),
     Route("/agents/{node:path}/containers/{container}", _admitted(_container)),
     Route("/agents/{node:path}/packages/{digest}", _admitted(_package)),
 ]

@@ -55,6 +55,7 @@ _NESTED: dict[str, dict[str, str]] = {
 }
 #: Lists that are not the store's.
 _OTHERS: dict[str, dict[str, type]] = {
+    "certificates": {"state": str},
     "files": {"name": str},
     "images": {"os_type": str, "verification_type": str, "node_agent_sku_id": str},
     "node_agent_skus": {"os_type": str, "id": str},

@@ -8,6 +8,7 @@ from ..errors import error
 from . import (
     account,
     applications,
+    certificates,
     events,
     files,
     job_nodes,
@@ -48,6 +49,11 @@ OPERATIONS: tuple[Operation, ...] = (
     # applications
     Operation("GET", "/applications", applications.application_list),
     Operation("GET", "/applications/{applicationId}", applications.application_get),
+    Operation("GET", "/certificates", certificates.certificate_list, until="2024-02-01"),
+    Operation("POST", "/certificates", certificates.certificate_add, until="2024-02-01"),
+    Operation("GET", _CERTIFICATE, certificates.certificate_get, until="2024-02-01"),
+    Operation("DELETE", _CERTIFICATE, certificates.certificate_delete, until="2024-02-01"),
+    Operation("POST", f"{_CERTIFICATE}/canceldelete", certificates.certificate_cancel_deletion, until="2024-02-01"),
     # pools
     Operation("POST", "/pools", pools.pool_add),
     Operation("GET", "/pools", pools.pool_list),
@@ -145,11 +151,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/poolusagemetrics", not_implemented),
     Operation("GET", "/lifetimepoolstats", not_implemented, until="2022-10-01"),
     Operation("GET", "/lifetimejobstats", not_implemented, until="2022-10-01"),
-    Operation("GET", "/certificates", not_implemented, until="2024-02-01"),
-    Operation("POST", "/certificates", not_implemented, until="2024-02-01"),
-    Operation("GET", _CERTIFICATE, not_implemented, until="2024-02-01"),
-    Operation("DELETE", _CERTIFICATE, not_implemented, until="2024-02-01"),
-    Operation("POST", f"{_CERTIFICATE}/canceldelete", not_implemented, until="2024-02-01"),
 )
 
 #: What no version of the specification has.

@@ -25,6 +25,7 @@ from ..model.pool import DeallocationOption, FillType, Pool, ResizeError
 from ..model.vm_size import most_task_slots
 from ..model.vm_size import vm_size as find_vm_size
 from .applications import check_pool_references
+from .certificates import check_certificates
 from .http import Answer, Call, changed, created, entity, entity_headers, listing
 from .lists import stored_page
 from .scaling import auto_scale, auto_scale_content, check_evaluation_interval, check_formula
@@ -70,6 +71,7 @@ async def pool_patch(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.PoolPatch)
     refuse_unbuilt(request)
     check_pool_references(service, call, request.application_package_references)
+    check_certificates(service, call, request.certificate_references)
     vm_size = find_pool(service, call).vm_size if request.vm_size is UNSET else request.vm_size
     _check_task_slots(service, vm_size, request.task_slots_per_node)
     start_task = request.start_task
@@ -121,6 +123,7 @@ async def pool_update_properties(service: BatchService, call: Call) -> Answer:
     request = call.read(wire.PoolReplace)
     refuse_unbuilt(request)
     check_pool_references(service, call, request.application_package_references)
+    check_certificates(service, call, request.certificate_references)
     start_task = request.start_task
     document = msgspec.to_builtins(request)
     pool: Pool = await service.runtime.submit(
@@ -188,6 +191,7 @@ def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecific
     """The pool that a client specified, for itself or for a job; the engine fills in what it decides on."""
     _check_task_slots(service, specification.vm_size, specification.task_slots_per_node)
     check_pool_references(service, call, specification.application_package_references)
+    check_certificates(service, call, specification.certificate_references)
     check_evaluation_interval(service, specification.auto_scale_evaluation_interval)
     policy = specification.task_scheduling_policy
     start_task = specification.start_task

@@ -22,16 +22,11 @@ from .wire.shape import members
 REFUSED: dict[type[Model], dict[str, str]] = {
     pools.PoolSpecification: {
         "application_licenses": "There are no application licenses.",
-        "certificate_references": "Certificates are not supported yet.",
         "cloud_service_configuration": "Nodes run Linux; specify virtualMachineConfiguration.",
         "mount_configuration": "File systems cannot be mounted yet.",
     },
     pools.PoolPatch: {
-        "certificate_references": "Certificates are not supported yet.",
         "mount_configuration": "File systems cannot be mounted yet.",
-    },
-    pools.PoolReplace: {
-        "certificate_references": "Certificates are not supported yet.",
     },
     pools.VirtualMachineConfiguration: {
         "container_configuration": "Containers are not supported yet.",
