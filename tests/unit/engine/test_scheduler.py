@@ -5,6 +5,7 @@ from tests.unit.engine.bench import Bench
 
 from millpond.batch.engine.messages import (
     JobChangeRequested,
+    NodeDisableSchedulingRequested,
     PlacementsOverdue,
     RaiseAt,
     StopTask,
@@ -308,3 +309,27 @@ def test_ended_task_that_was_placed_ahead_leaves_the_others_there() -> None:
     assert [stop.attempt.task for stop in bench.all(StopTask)] == ["next"]
     assert bench.task("next").state is TaskState.COMPLETED
     assert bench.task("next").start_time is None
+
+
+@pytest.mark.parametrize("fill", list(FillType))
+def test_task_goes_to_the_node_it_asks_for_if_that_has_room(fill: FillType) -> None:
+    bench = Bench()
+    nodes = bench.pool(nodes=3, slots=2, fill_type=fill)
+    bench.job()
+    wanted = bench.node(nodes[2])
+    for number in range(2):
+        bench.tasks(f"t{number}", affinity=wanted.id.lower())
+        assert bench.task(f"t{number}").node == wanted.key
+    bench.tasks("elsewhere", affinity=wanted.id.lower())
+    assert bench.task("elsewhere").node in nodes[:2]
+    bench.tasks("nowhere", affinity="no-such-node")
+    assert bench.task("nowhere").node in nodes[:2]
+
+
+def test_node_that_takes_no_tasks_is_not_had_by_asking() -> None:
+    bench = Bench()
+    nodes = bench.pool(nodes=2)
+    bench.job()
+    bench.do(NodeDisableSchedulingRequested(pool="pool", node=nodes[1]))
+    bench.tasks("t", affinity=bench.node(nodes[1]).id.lower())
+    assert bench.task("t").node == nodes[0]

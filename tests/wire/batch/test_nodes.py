@@ -255,6 +255,125 @@ def test_extensions_are_listed_as_what_they_are(client: BatchClient, pool: str) 
     client.begin_delete_pool("extended", polling_interval=0)
 
 
+def test_tasks_go_where_they_ask_to_and_nodes_tell_of_them(client: BatchClient) -> None:
+    add_pool(client, "pair", target_dedicated_nodes=2)
+    assert wait_for(lambda: [node.state for node in client.list_nodes("pair")] == ["idle"] * 2)
+    client.create_job(models.BatchJobCreateOptions(id="pair", pool_info=models.BatchPoolInfo(pool_id="pair")))
+    wanted = list(client.list_nodes("pair"))[1]
+    affinity = models.BatchAffinityInfo(affinity_id=wanted.affinity_id)
+    for number in range(4):
+        task = models.BatchTaskCreateOptions(id=f"t{number}", command_line="true", affinity_info=affinity)
+        client.create_task("pair", task)
+        assert wait_for(lambda: client.get_task("pair", f"t{number}").state == "completed")  # noqa: B023
+        info = client.get_task("pair", f"t{number}").node_info
+        assert info is not None
+        assert (info.node_id, info.affinity_id) == (wanted.id, wanted.affinity_id)
+    node = client.get_node("pair", wanted.id)
+    assert (node.total_tasks_run, node.total_tasks_succeeded) == (4, 4)
+    assert (node.running_tasks_count, node.running_task_slots_count) == (0, 0)
+    assert node.recent_tasks is not None
+    assert [task.task_id for task in node.recent_tasks] == ["t3", "t2", "t1", "t0"]
+    assert node.recent_tasks[0].task_url == f"{client.get_job('pair').url}/tasks/t3"
+    assert node.recent_tasks[0].job_id == "pair"
+    assert node.recent_tasks[0].task_state == "completed"
+    assert node.recent_tasks[0].execution_info is not None
+    assert node.recent_tasks[0].execution_info.exit_code == 0
+    [other] = [each for each in client.list_nodes("pair") if each.id != wanted.id]
+    assert other.recent_tasks is None
+    assert node.node_agent_info is not None
+    assert node.node_agent_info.version == millpond.__version__
+    assert node.virtual_machine_info is not None
+    assert node.virtual_machine_info.image_reference is not None
+    assert node.virtual_machine_info.image_reference.sku == "server"
+    client.begin_delete_pool("pair", polling_interval=0)
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("state eq 'idle'", True),
+        ("state ne 'idle'", False),
+        ("stateTransitionTime gt DateTime'2020-01-01T00:00:00Z'", True),
+        ("lastBootTime lt DateTime'2020-01-01T00:00:00Z'", False),
+        ("allocationTime ge DateTime'2020-01-01T00:00:00Z' and state eq 'IDLE'", True),
+        ("startTaskInfo/state eq 'completed'", True),
+        ("startTaskInfo/result ne 'failure'", True),
+        ("startTaskInfo/result eq 'failure'", False),
+        ("startTaskInfo/exitCode eq 0", True),
+        ("startTaskInfo/exitCode gt 0", False),
+        ("startTaskInfo/startTime le DateTime'2020-01-01T00:00:00Z'", False),
+        ("startTaskInfo/endTime ge DateTime'2020-01-01T00:00:00Z'", True),
+    ],
+)
+def test_nodes_are_filtered_by_every_documented_property(
+    client: BatchClient, pool: str, condition: str, holds: bool
+) -> None:
+    node = node_in(client, pool, "idle").id
+    found = [each.id for each in client.list_nodes(pool, filter=condition, select=["id"])]
+    assert found == ([node] if holds else [])
+
+
+def test_every_member_of_a_node_can_be_selected(raw: RawClient, client: BatchClient, pool: str) -> None:
+    node = node_in(client, pool, "idle").id
+    whole = raw.send("GET", f"/pools/{pool}/nodes/{node}").content
+    for name in whole:
+        if name != "odata.metadata":
+            part = raw.send("GET", f"/pools/{pool}/nodes/{node}?$select={name}").content
+            assert set(part) == {"odata.metadata", name}
+            [listed] = raw.send("GET", f"/pools/{pool}/nodes?$select=id,{name}").content["value"]
+            assert set(listed) == {"id", name}
+    assert raw.send("GET", f"/pools/{pool}/nodes/{node}?$select=nothing").code == "InvalidQueryParameterValue"
+
+
+#: The states that nodes are counted by, in each version that has counts.
+COUNTED = {
+    "2018-03-01": {
+        *("creating", "idle", "leavingPool", "offline", "preempted", "rebooting", "reimaging", "running"),
+        *("starting", "startTaskFailed", "unknown", "unusable", "waitingForStartTask", "total"),
+    }
+}
+COUNTED["2024-02-01"] = COUNTED["2018-03-01"] | {"upgradingOS"}
+COUNTED["2025-06-01"] = COUNTED["2024-02-01"] | {"deallocated", "deallocating"}
+
+
+@pytest.mark.parametrize("version", sorted(COUNTED))
+def test_counts_have_the_states_of_their_version(raw: RawClient, client: BatchClient, pool: str, version: str) -> None:
+    node_in(client, pool, "idle")
+    [counts] = raw.send("GET", f"/nodecounts?$filter=poolId%20eq%20'{pool}'", version=version).content["value"]
+    assert set(counts) == {"poolId", "dedicated", "lowPriority"}
+    assert set(counts["dedicated"]) == set(counts["lowPriority"]) == COUNTED[version]
+    assert {name: count for name, count in counts["dedicated"].items() if count} == {"idle": 1, "total": 1}
+    assert not any(counts["lowPriority"].values())
+
+
+def test_files_of_nodes_are_listed_read_and_deleted(client: BatchClient, raw: RawClient, pool: str) -> None:
+    node = node_in(client, pool, "idle").id
+    top = {file.name: file for file in client.list_node_files(pool, node)}
+    assert {"shared", "workitems", "fsmounts", "volatile", "startup", "applications"} <= set(top)
+    assert all(file.is_directory and file.properties is None for file in top.values())
+    script = "mkdir -p $AZ_BATCH_NODE_SHARED_DIR/a/b; printf 0123456789 > $AZ_BATCH_NODE_SHARED_DIR/a/b/digits.txt"
+    run(client, pool, "writes", f"/bin/sh -c '{script}'")
+    names = {file.name for file in client.list_node_files(pool, node, recursive=True)}
+    assert {"shared/a", "shared/a/b", "shared/a/b/digits.txt", "startup/stdout.txt"} <= names
+    only = client.list_node_files(pool, node, recursive=True, filter="startswith(name,'shared/a/b/')")
+    assert [file.name for file in only] == ["shared/a/b/digits.txt"]
+    path = "shared/a/b/digits.txt"
+    assert b"".join(client.download_node_file(pool, node, path)) == b"0123456789"
+    assert b"".join(client.download_node_file(pool, node, path, ocp_range="bytes=2-4")) == b"234"
+    properties = client.get_node_file_properties(pool, node, path)
+    assert (properties.content_length, properties.is_directory) == (10, False)
+    assert str(properties.file_mode).startswith("0o100")
+    assert client.get_node_file_properties(pool, node, "shared/a").is_directory
+    url = f"/pools/{pool}/nodes/{node}/files/shared%2Fa"
+    assert raw.send("DELETE", url).code == "OperationInvalidForCurrentState"
+    assert raw.send("GET", f"{url}%2Fb%2Fdigits.txt", headers={"ocp-range": "bytes=10-"}).code == "InvalidRange"
+    client.delete_node_file(pool, node, "shared/a", recursive=True)
+    for _ in range(2):
+        with pytest.raises(ResourceNotFoundError) as missing:
+            client.delete_node_file(pool, node, path)
+        assert code_of(missing.value) == "FileNotFound"
+
+
 def test_options_of_nodes_are_checked(raw: RawClient, client: BatchClient, pool: str) -> None:
     node = node_in(client, pool, "idle").id
     for operation, member in (

@@ -115,7 +115,13 @@ def _new_task(request: wire.TaskAdd) -> NewTask:
         retention_time=retention,
         depends_on=None if request.depends_on is UNSET else _prerequisites(request.depends_on),
         exit_conditions=None if request.exit_conditions is UNSET else _exit_conditions(request.exit_conditions),
+        affinity=None if request.affinity_info is UNSET else _wanted_node(request.affinity_info.affinity_id),
     )
+
+
+def _wanted_node(affinity_id: str) -> str:
+    """The id of the node that a node's ``affinityId`` or that of a task that ran there stands for."""
+    return affinity_id.lower().removeprefix("tvm:")
 
 
 def _prerequisites(given: wire.TaskDependencies) -> Prerequisites:

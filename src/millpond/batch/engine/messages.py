@@ -285,6 +285,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     retention_time: int
     depends_on: Prerequisites | None = None
     exit_conditions: ExitConditions | None = None
+    affinity: str | None = None
 
 
 class TasksAddRequested(Event, frozen=True, kw_only=True):

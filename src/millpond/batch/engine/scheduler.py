@@ -1,11 +1,11 @@
 """Ready tasks × free slots → placements.
 
 **Order.** Jobs go by priority, the higher first, then by age; within a job tasks go in the order of addition. The
-first task in that order that fits on some node is placed, on the emptiest node (*spread*) or the fullest one that
-has room (*pack*). A task that fits nowhere at the moment is passed over, so a task that needs many slots does not
-hold up smaller ones behind it; the price is that a steady stream of small tasks can keep a big one waiting. The search
-looks at tasks in the job's window only (:mod:`.waiting`). A task needing more slots than a node of the pool has at all
-is never placed and never in the way.
+first task in that order that fits on some node is placed: on the node that it asks for, if that has room, else on the
+emptiest node (*spread*) or the fullest one that has room (*pack*). A task that fits nowhere at the moment is passed
+over, so a task that needs many slots does not hold up smaller ones behind it; the price is that a steady stream of
+small tasks can keep a big one waiting. The search looks at tasks in the job's window only (:mod:`.waiting`). A task
+needing more slots than a node of the pool has at all is never placed and never in the way.
 
 **Placing ahead.** When no node has room, short tasks are sent to a node before its slots are free, so that the next
 one starts there without a round trip through the service and its commit. How many, follows from the job's recent run
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from millpond.common.clock import SECOND
 
+from ..model.keys import node_key
 from ..model.pool import NodeState
 from .job_nodes import is_prepared
 from .messages import PlacementsOverdue, RaiseAt
@@ -72,6 +73,7 @@ def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
             if found is None:
                 raise AssertionError(f"pool {pool.key}: no node has {size} free slots, though one has {largest}")
             node = found
+        node = _wanted(state, job, size) or node
         task = state.dequeue_first(job, size)
         if job.preparation is None or is_prepared(state, job, node, now):
             place(state, task, node, now)
@@ -80,6 +82,18 @@ def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
         _reindex_if_due(state, job, size)
     # Nothing that they may have is free; they are looked at again when something moves.
     pool.stale.update(set_aside)
+
+
+def _wanted(state: State, job: JobWork, size: int) -> NodeSlots | None:
+    """The node that the job's first task of this size asks for, if there is one and it has room."""
+    _, key = job.queue.by_size[size][-1]
+    affinity = state.tasks[job.key, key].affinity
+    node = None if affinity is None else job.pool.nodes.get(node_key(job.pool.key, affinity))
+    if node is None or not node.is_open or node.free < size:
+        return None
+    if job.is_choosy and not job.admits(node, key, is_dedicated=state.nodes[node.key].is_dedicated):
+        return None
+    return node
 
 
 def choose(state: State, job: JobWork) -> tuple[int, NodeSlots] | None:

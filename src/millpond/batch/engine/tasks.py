@@ -99,6 +99,7 @@ def _add(state: State, job_key: str, key: str, new: NewTask, prerequisites: set[
         max_wall_clock_time=new.max_wall_clock_time,
         retention_time=new.retention_time,
         exit_conditions=new.exit_conditions,
+        affinity=new.affinity,
         pending_dependencies=len(prerequisites),
     )
     state.count_added(job)

@@ -71,6 +71,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_wall_clock_time: int
     retention_time: int
     exit_conditions: ExitConditions | None = None
+    #: The id (in lower case) of the node that it goes to if there is room when it is its turn.
+    affinity: str | None = None
     #: Dependencies that are open; it runs only without any.
     pending_dependencies: int = 0
     #: Whether its end has satisfied those that depend on it; only where its job uses task dependencies.

@@ -125,6 +125,7 @@ tasks = Table(
     Column("creation_time", BigInteger, nullable=False),
     Column("number", Integer),
     Column("exit_conditions", LargeBinary),
+    Column("affinity", _Text),
     Column("state", _Text, nullable=False),
     Column("state_transition_time", BigInteger, nullable=False),
     Column("previous_state", _Text),
@@ -266,7 +267,7 @@ def place_of(job_number: int, seq: int) -> int:
 
 #: The columns of ``tasks``: those that never change once the task is added, and those that may.
 TASK_COLUMNS = tuple(column.name for column in tasks.columns)
-TASK_STATE_COLUMNS = TASK_COLUMNS[7:]
+TASK_STATE_COLUMNS = TASK_COLUMNS[8:]
 
 _STATES: dict[str, TaskState] = {state.value: state for state in TaskState}
 _RESULTS: dict[str, TaskResult] = {result.value: result for result in TaskResult}
@@ -275,8 +276,8 @@ _RESULTS: dict[str, TaskResult] = {result.value: result for result in TaskResult
 def task_row(task: Task, place: int, job_number: int) -> tuple[Any, ...]:
     """Values of ``TASK_COLUMNS``."""
     conditions = None if task.exit_conditions is None else encode(task.exit_conditions)
-    number = task_number(task.key)
-    return (place, job_number, task.key, task.id, task.creation_time, number, conditions, *task_state(task))
+    fixed = (place, job_number, task.key, task.id, task.creation_time, task_number(task.key), conditions, task.affinity)
+    return fixed + task_state(task)
 
 
 def task_state(task: Task) -> tuple[Any, ...]:
@@ -312,37 +313,38 @@ def task_state(task: Task) -> tuple[Any, ...]:
 
 def task_from_row(job: str, row: Sequence[Any]) -> Task:
     """The task of a row that starts with ``TASK_COLUMNS``; ``job`` is its job's key."""
-    conditions, previous, result, failure, withdrawal = row[6], row[9], row[23], row[24], row[29]
+    conditions, previous, result, failure, withdrawal = row[6], row[10], row[24], row[25], row[30]
     return Task(
         job=job,
         seq=row[0] & 0xFFFFFFFF,
         key=row[2],
         id=row[3],
         creation_time=row[4],
-        state=_STATES[row[7]],
-        state_transition_time=row[8],
+        state=_STATES[row[8]],
+        state_transition_time=row[9],
         previous_state=None if previous is None else _STATES[previous],
-        previous_state_transition_time=row[10],
-        last_modified=row[11],
-        required_slots=row[12],
-        max_task_retry_count=row[13],
-        max_wall_clock_time=row[14],
-        retention_time=row[15],
-        attempt=row[16],
-        node=row[17],
-        pool_id=row[18],
-        node_id=row[19],
-        start_time=row[20],
-        end_time=row[21],
-        exit_code=row[22],
+        previous_state_transition_time=row[11],
+        last_modified=row[12],
+        required_slots=row[13],
+        max_task_retry_count=row[14],
+        max_wall_clock_time=row[15],
+        retention_time=row[16],
+        attempt=row[17],
+        node=row[18],
+        pool_id=row[19],
+        node_id=row[20],
+        start_time=row[21],
+        end_time=row[22],
+        exit_code=row[23],
         result=None if result is None else _RESULTS[result],
         failure=None if failure is None else _decode_failure(failure),
-        retry_count=row[25],
-        last_retry_time=row[26],
-        requeue_count=row[27],
-        last_requeue_time=row[28],
+        retry_count=row[26],
+        last_retry_time=row[27],
+        requeue_count=row[28],
+        last_requeue_time=row[29],
         withdrawal=None if withdrawal is None else Withdrawal(withdrawal),
+        affinity=row[7],
         exit_conditions=None if conditions is None else _decode_exit_conditions(conditions),
-        pending_dependencies=row[30],
-        satisfies_dependents=bool(row[31]),
+        pending_dependencies=row[31],
+        satisfies_dependents=bool(row[32]),
     )

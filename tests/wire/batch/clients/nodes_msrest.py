@@ -71,7 +71,8 @@ if HAS_USERS:
     user = models.ComputeNodeUser(name="alice", password="kt#_gahr!@aGERDXA", is_admin=False)
     assert nodes.add_user(NAME, node, user) is None
     refused("NodeUserExists", nodes.add_user, NAME, node, user)
-    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+    # whole seconds: the oldest of them writes others with an exponent, now and then
+    later = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(days=2)
     nodes.update_user(NAME, node, "alice", models.NodeUpdateUserParameter(expiry_time=later))
     assert nodes.delete_user(NAME, node, "alice") is None
     refused("NodeUserNotFound", nodes.delete_user, NAME, node, "alice")

@@ -117,6 +117,7 @@ def upgrade() -> None:
         sa.Column("creation_time", sa.BigInteger, nullable=False),
         sa.Column("number", sa.Integer),
         sa.Column("exit_conditions", sa.LargeBinary),
+        sa.Column("affinity", _TEXT),
         sa.Column("state", _TEXT, nullable=False),
         sa.Column("state_transition_time", sa.BigInteger, nullable=False),
         sa.Column("previous_state", _TEXT),
