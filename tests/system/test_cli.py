@@ -107,6 +107,20 @@ def test_rotated_key_is_new_and_the_other_stays(tmp_path: Path, key: str) -> Non
     assert getattr(after, other) == getattr(before, other)
 
 
+def test_what_the_blob_service_keeps_is_set_one_by_one_and_shown(tmp_path: Path) -> None:
+    millpond("account", "add", "second", "--kind", "storage", "--data", tmp_path)
+    for options, shown in (
+        ((), ["off", "0 days", "off"]),
+        (("--versioning",), ["on", "0 days", "off"]),
+        (("--container-retention", "7", "--last-access"), ["on", "7 days", "on"]),
+        (("--no-versioning",), ["off", "7 days", "on"]),
+    ):
+        done = millpond("account", "blob", "second", *options, "--data", tmp_path)
+        assert [line.partition(": ")[2] for line in done.stdout.splitlines()] == shown
+    assert Accounts(tmp_path).blob_features("second").container_retention_days == 7
+    assert millpond("account", "blob", "other", "--data", tmp_path).returncode == 1
+
+
 def test_rotate_key_asks_for_the_kind_where_both_have_the_name(tmp_path: Path) -> None:
     for kind in ("batch", "storage"):
         millpond("account", "add", "same", "--kind", kind, "--data", tmp_path)

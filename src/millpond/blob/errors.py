@@ -51,6 +51,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "InternalError": (500, "The server encountered an internal error. Please retry the request."),
     "InvalidBlobOrBlock": (400, "The specified blob or block content is invalid."),
     "InvalidBlobTier": (400, "The specified blob tier is invalid."),
+    "InvalidBlobType": (409, "The blob type is invalid for this operation."),
     "InvalidBlockId": (400, "The specified block ID is invalid. The block ID must be Base64-encoded."),
     "InvalidBlockList": (400, "The specified block list is invalid."),
     "InvalidHeaderValue": (400, "The value for one of the HTTP headers is not in the correct format."),

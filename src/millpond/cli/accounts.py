@@ -73,6 +73,24 @@ def print_token(settings: Settings, name: str | None, *, new: bool) -> None:
     print(token)
 
 
+def set_blob_features(settings: Settings, name: str, **changes: object) -> None:
+    """Change those that are not ``None``, and print all. Raises ``CommandError`` where there is no such account."""
+    accounts = open_accounts(settings.data)
+    if accounts.get("storage", name) is None:
+        raise CommandError(f"there is no storage account {name}")
+    features = accounts.blob_features(name)
+    wanted = {field: value for field, value in changes.items() if value is not None}
+    if wanted:
+        features = msgspec.structs.replace(features, **wanted)
+        try:
+            accounts.put_blob_features(name, features)
+        except OSError as error:
+            raise CommandError(f"cannot write {accounts.path}: {error.strerror}") from error
+    print(f"versioning: {'on' if features.versioning else 'off'}")
+    print(f"container retention: {features.container_retention_days} days")
+    print(f"last access tracking: {'on' if features.last_access_tracking else 'off'}")
+
+
 def _put(accounts: Accounts, kind: AccountKind, name: str, keys: AccountKeys) -> None:
     try:
         accounts.put(kind, name, keys)

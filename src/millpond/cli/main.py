@@ -180,6 +180,33 @@ def account_token(
     print_token(_settings(config, data), name, new=new)
 
 
+@account_app.command("blob")
+def account_blob(
+    name: Annotated[str, typer.Argument(help="The storage account.")],
+    versioning: Annotated[
+        bool | None, typer.Option("--versioning/--no-versioning", help="Keep every version of a blob.")
+    ] = None,
+    container_retention: Annotated[
+        int | None, typer.Option(metavar="DAYS", min=0, max=365, help="Days a deleted container can be restored.")
+    ] = None,
+    last_access: Annotated[
+        bool | None, typer.Option("--last-access/--no-last-access", help="Keep when blobs were last read.")
+    ] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show what the Blob service keeps for an account, or change it. A running server takes it at the next request."""
+    from .accounts import set_blob_features
+
+    set_blob_features(
+        _settings(config, data),
+        name,
+        versioning=versioning,
+        container_retention_days=container_retention,
+        last_access_tracking=last_access,
+    )
+
+
 @packages_app.command("add")
 def app_add(
     application: ApplicationArgument,

@@ -129,7 +129,7 @@ async def set_blob_metadata(call: Call) -> Answer:
 
 
 async def delete_blob(call: Call) -> Answer:
-    request, demands = call.request, headers.demands(call.request)
+    request, demands = call.request, headers.demands_of_deletion(call.request)
     match request.header("x-ms-delete-snapshots").lower():
         case "" | "include" | "only" as snapshots:
             pass

@@ -29,6 +29,14 @@ def demands(request: Request) -> Demands:
     return Demands(conditions(request), lease_id(request, "x-ms-lease-id"))
 
 
+def demands_of_deletion(request: Request) -> Demands:
+    """With those of the access tier, which only a deletion may have."""
+    since = _date(request.headers, "x-ms-access-tier-if-modified-since")
+    unmodified_since = _date(request.headers, "x-ms-access-tier-if-unmodified-since")
+    tier = Conditions(if_modified_since=since, if_unmodified_since=unmodified_since)
+    return demands(request)._replace(tier_conditions=tier)
+
+
 def lease_id(request: Request, name: str) -> str:
     """A GUID in lower case with hyphens, or nothing where there is no such header."""
     text = request.header(name)

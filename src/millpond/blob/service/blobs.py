@@ -255,6 +255,8 @@ def delete_blob(
     Raises ``SnapshotsPresent`` where nothing is said of the snapshots that a blob has.
     """
     blob = find_blob(transaction, name)
+    if not demands.tier_conditions.hold_for(blob.tiering.changed_at or blob.created_at):
+        raise error("ConditionNotMet")
     if name.snapshot or name.version:
         if blob.is_current:
             raise error("OperationNotAllowedOnRootBlob")

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ..errors import error
-from ..model import Blob, Block, Content, ResourceName, Segment
+from ..model import NO_LEASE, Blob, Block, Content, ResourceName, Segment
 from ..store import Transaction
-from .blobs import BlobDraft, Extent, find_place, store_blob
-from .conditions import NO_DEMANDS, Demands, check_read, check_write
+from .blobs import BlobDraft, Extent, find_blob, find_place, store_blob
+from .conditions import NO_DEMANDS, Demands, check_read
 from .containers import find_container
+from .lease import check_use
 from .names import check_blob_name
 
 BlockSource = Literal["Committed", "Uncommitted", "Latest"]
@@ -45,11 +46,21 @@ def check_put_block(transaction: Transaction, name: ResourceName, block_id: str,
     check_block_id(block_id)
     check_blob_name(name.blob)
     container = find_container(transaction, name)
-    check_write(demands, None)
+    present = transaction.get_blob_head(container.id, name.blob)
+    if present:
+        check_use(present.lease, demands.lease_id, transaction.now, is_required=True)
+        check_is_block_blob(present)
+    else:
+        check_use(NO_LEASE, demands.lease_id, transaction.now)
     neighbour = transaction.get_any_block(container.id, name.blob)
     if neighbour and len(neighbour.block_id) != len(block_id):
         raise error("InvalidBlobOrBlock")
     return container.id
+
+
+def check_is_block_blob(blob: Blob) -> None:
+    if blob.type != "BlockBlob":
+        raise error("InvalidBlobType")
 
 
 def put_block(
@@ -69,6 +80,8 @@ def put_block_list(
     if len(blocks) > MAX_COMMITTED_BLOCKS:
         raise error("BlockListTooLong")
     place = find_place(transaction, name, draft)
+    if place.present:
+        check_is_block_blob(place.present)
     uncommitted = {block.block_id: block for block in transaction.list_blocks(place.container.id, place.name)}
     committed = {
         segment.block_id: Block(segment.block_id, segment.size, segment.file)
@@ -93,12 +106,17 @@ def put_block_list(
 
 def get_block_list(transaction: Transaction, name: ResourceName, demands: Demands) -> BlockLists:
     container = find_container(transaction, name)
-    blob = transaction.get_blob_head(container.id, name.blob)
-    uncommitted = transaction.list_blocks(container.id, name.blob)
+    if name.snapshot or name.version:
+        blob: Blob | None = find_blob(transaction, name)
+        uncommitted: list[Block] = []  # which belong to no snapshot
+    else:
+        blob = transaction.get_blob_head(container.id, name.blob)
+        uncommitted = transaction.list_blocks(container.id, name.blob)
     if blob is None:
         if not uncommitted:
             raise error("BlobNotFound")
         return BlockLists(None, [], uncommitted)
-    check_read(demands, blob.last_modified)
+    check_is_block_blob(blob)
+    check_read(demands, blob.last_modified, blob.lease, transaction.now)
     committed = [segment for segment in transaction.list_segments(blob.id) if segment.block_id]
     return BlockLists(blob, committed, uncommitted)

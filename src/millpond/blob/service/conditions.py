@@ -16,6 +16,8 @@ class Demands(NamedTuple):
 
     conditions: Conditions = NO_CONDITIONS
     lease_id: str = ""
+    #: What is demanded of the time when the blob's tier was set.
+    tier_conditions: Conditions = NO_CONDITIONS
 
 
 NO_DEMANDS = Demands()
