@@ -163,11 +163,11 @@ def store_blob(
     present, newest = place.present, place.newest
     now = transaction.later_than(present.last_modified) if present else transaction.now
     is_kept = False
-    version = history.new_version(transaction, newest, now, draft.features)
     if present:
         is_kept = history.keep_overwritten(transaction, place.container.account, present, draft.type, draft.features)
     elif newest:
         history.keep_deleted_as_snapshots(transaction, newest)
+    version = history.new_version(transaction, newest, now, draft.features)
     blob = Blob(
         id=present.id if present and not is_kept else 0,
         container_id=place.container.id,
@@ -238,8 +238,8 @@ def set_blob_metadata(
 ) -> Blob:
     """With versioning this makes a new version of the same bytes."""
     blob = find_blob_to_change(transaction, name, demands)
-    version = history.new_version(transaction, blob, transaction.later_than(blob.last_modified), features)
     history.keep_before_change(transaction, blob, features)
+    version = history.new_version(transaction, blob, transaction.now, features)
     return _change(transaction, blob._replace(metadata=metadata, version=version))
 
 
@@ -316,8 +316,8 @@ def snapshot_blob(
         snapshot = snapshot._replace(metadata=metadata, last_modified=transaction.later_than(blob.last_modified))
     transaction.put_twin(snapshot, blob.id)
     if features.versioning:
-        version = history.new_version(transaction, blob, moment + 1, features)
         history.keep_before_change(transaction, blob, features)
+        version = history.new_version(transaction, blob, moment + 1, features)
         transaction.put_blob_head(blob._replace(version=version))
         snapshot = snapshot._replace(version=version)
     return snapshot

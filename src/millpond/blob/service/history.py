@@ -14,13 +14,10 @@ from ..store import Transaction
 
 
 def new_version(transaction: Transaction, newest: Blob | None, moment: int, features: BlobFeatures) -> int:
-    """What names the version that a write makes, after all that there is of its name; 0 without versioning."""
+    """What names the version that a write makes, after all that is kept of its name; 0 without versioning."""
     if not features.versioning:
         return 0
-    last = 0 if newest is None else newest.version if newest.is_current else newest.generation
-    if newest and newest.is_current:
-        last = max(last, transaction.next_generation(newest) - 1)
-    return max(moment, last + 1)
+    return max(moment, transaction.next_generation(newest)) if newest else moment
 
 
 def keep_overwritten(
