@@ -148,6 +148,30 @@ def signatures(service, container):
     assert reader.get_blob_client(name, "by-signature").download_blob().readall() == LARGE
 
 
+def leases_and_snapshots(container):
+    blob = container.get_blob_client("leased")
+    blob.upload_blob(b"one")
+    lease = blob.acquire_lease(lease_duration=15)
+    assert blob.get_blob_properties().lease.state == "leased"
+    failed = failing(HttpResponseError, lambda: blob.upload_blob(b"x", overwrite=True))
+    assert failed.error_code == "LeaseIdMissing", failed.error_code
+    blob.upload_blob(b"two", lease=lease)
+    lease.renew()
+    lease.break_lease(0)
+    snapshot = blob.create_snapshot()
+    blob.upload_blob(b"three", overwrite=True)
+    past = container.get_blob_client("leased", snapshot=snapshot["snapshot"])
+    assert past.download_blob().readall() == b"two"
+    found = list(container.list_blobs(name_starts_with="leased", include=["snapshots"]))
+    assert [each.snapshot for each in found] == [snapshot["snapshot"], None], found
+    assert failing(HttpResponseError, blob.delete_blob).error_code == "SnapshotsPresent"
+    blob.set_standard_blob_tier("Cool")
+    assert blob.get_blob_properties().blob_tier == "Cool"
+    blob.start_copy_from_url(past.url)
+    assert blob.download_blob().readall() == b"two"
+    blob.delete_blob(delete_snapshots="include")
+
+
 with make_service() as main:
     containers(main)
     first = main.create_container(f"c{os.getpid()}")
@@ -155,6 +179,7 @@ with make_service() as main:
         uploads_and_downloads(first, pathlib.Path(temporary))
     blobs(first)
     lists(first)
+    leases_and_snapshots(first)
     signatures(main, first)
     first.delete_container()
 print("done")

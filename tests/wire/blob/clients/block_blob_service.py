@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import requests
 from azure.common import AzureConflictHttpError, AzureHttpError, AzureMissingResourceHttpError
-from azure.storage.blob import BlobPermissions, BlockBlobService, ContainerPermissions, ContentSettings
+from azure.storage.blob import BlobPermissions, BlockBlobService, ContainerPermissions, ContentSettings, Include
 
 try:
-    from azure.storage.models import AccessPolicy, AccountPermissions, ResourceTypes
+    from azure.storage.models import AccessPolicy, AccountPermissions, Logging, Metrics, ResourceTypes
 except ImportError:
-    from azure.storage.common.models import AccessPolicy, AccountPermissions, ResourceTypes
+    from azure.storage.common.models import AccessPolicy, AccountPermissions, Logging, Metrics, ResourceTypes
 
 NAME, KEY, URL, STYLE = sys.argv[1:]
 LATER = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(hours=2)
@@ -180,13 +180,48 @@ def signatures(container):
     assert requests.get(service.make_blob_url(container, "text", sas_token=account), timeout=30).content == b"again"
 
 
+def leases_and_snapshots(container):
+    service.create_blob_from_text(container, "leased", "one")
+    lease = service.acquire_blob_lease(container, "leased", lease_duration=15)
+    assert service.get_blob_properties(container, "leased").properties.lease.state == "leased"
+    assert failing(AzureHttpError, service.create_blob_from_text, container, "leased", "x").status_code == 412
+    service.create_blob_from_text(container, "leased", "two", lease_id=lease)
+    service.renew_blob_lease(container, "leased", lease)
+    other = "1d3a1e5c-25a0-4d4e-b2d0-3f4f2a9b6c11"
+    service.change_blob_lease(container, "leased", lease, other)
+    assert failing(AzureConflictHttpError, service.release_blob_lease, container, "leased", lease).status_code == 409
+    assert service.break_blob_lease(container, "leased", lease_break_period=0) == 0
+    service.create_blob_from_text(container, "leased", "two")
+    held = service.acquire_container_lease(container)
+    assert failing(AzureHttpError, service.delete_container, container).status_code == 412
+    service.release_container_lease(container, held)
+    snapshot = service.snapshot_blob(container, "leased").snapshot
+    service.create_blob_from_text(container, "leased", "three")
+    assert service.get_blob_to_text(container, "leased", snapshot=snapshot).content == "two"
+    found = list(service.list_blobs(container, prefix="leased", include=Include(snapshots=True)))
+    assert [blob.snapshot for blob in found] == [snapshot, None], found
+    assert failing(AzureConflictHttpError, service.delete_blob, container, "leased").status_code == 409
+    source = service.make_blob_url(container, "leased", snapshot=snapshot)
+    assert service.copy_blob(container, "leased", source).status == "success"
+    assert service.get_blob_to_text(container, "leased").content == "two"
+    service.delete_blob(container, "leased", delete_snapshots="include")
+
+
+def properties():
+    service.set_blob_service_properties(logging=Logging(read=True), minute_metrics=Metrics(enabled=False))
+    found = service.get_blob_service_properties()
+    assert (found.logging.read, found.logging.write, found.minute_metrics.enabled) == (True, False, False)
+
+
 containers()
+properties()
 CONTAINER = f"c{os.getpid()}"
 service.create_container(CONTAINER)
 with tempfile.TemporaryDirectory() as temporary:
     uploads_and_downloads(CONTAINER, pathlib.Path(temporary))
 blobs(CONTAINER)
 lists(CONTAINER)
+leases_and_snapshots(CONTAINER)
 signatures(CONTAINER)
 service.delete_container(CONTAINER)
 print("done")
