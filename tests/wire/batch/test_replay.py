@@ -23,6 +23,7 @@ _STATES = {
     "Pool_StopResize": {"PoolNotBeingResized"},
     "Pool_RemoveNodes": {"PoolBeingResized"},
     "ComputeNode_Reboot": {"NodeBeingRebooted", "NodeNotReady", "OperationInvalidForCurrentState"},
+    "ComputeNode_Start": {"OperationInvalidForCurrentState"},
     "Job_Add": {"JobExists"},
     "Job_Get": {"JobNotFound"},
     "Job_Update": {"JobNotDisabled"},
@@ -35,7 +36,15 @@ _STATES = {
     "File_GetFromTask": {"FileNotFound"},
 }
 #: Operations that no recorded request of some SDK can succeed with here.
-_NEVER = {"Job_Add", "Pool_StopResize", "Job_Update", "Task_Update", "Task_Terminate", "Task_Reactivate"}
+_NEVER = {
+    "ComputeNode_Start",
+    "Job_Add",
+    "Pool_StopResize",
+    "Job_Update",
+    "Task_Update",
+    "Task_Terminate",
+    "Task_Reactivate",
+}
 
 #: Later where it is higher: a recording does not care about what is left when something is deleted.
 _ORDER = {
@@ -48,6 +57,9 @@ _ORDER = {
     "Pool_Resize": 6,
     "Pool_StopResize": 7,
     "Pool_RemoveNodes": 8,
+    "Pool_EnableAutoScale": 9,
+    "Pool_EvaluateAutoScale": 9,
+    "Pool_DisableAutoScale": 9,
     "Job_Delete": 9,
     "Pool_Delete": 10,
 }
@@ -59,7 +71,7 @@ _UNBUILT_MEMBERS = {"dependsOn", "containerSettings", "exitConditions", "applica
 def _prepared(raw: RawClient, name: str) -> str:
     """The things that the requests are about, under names of their own; returns the node's id."""
     raw.send("POST", "/pools", pool(f"pool1{name}", 1, startTask={"commandLine": "true"}))
-    raw.send("POST", "/jobs", job(f"job1{name}", f"pool1{name}"))
+    raw.send("POST", "/jobs", job(f"job1{name}", f"pool1{name}", jobPreparationTask={"commandLine": "true"}))
     command = '/bin/sh -c \'echo hello; mkdir "sub dir"; echo > "sub dir/a+b.txt"\''
     assert raw.send("POST", f"/jobs/job1{name}/tasks", task("task1", command)).status == 201
     wait_for_task(raw, f"job1{name}", "task1")
@@ -91,11 +103,13 @@ def test_recorded_requests_are_understood(version: str, raw: RawClient) -> None:
         for placeholder in ("tvm_1-p", "tvm-1_1-p", "/n1"):
             target = target.replace(placeholder, f"/{node}" if placeholder == "/n1" else node)
         body = _adapted(request.get("body"))
-        text = json.dumps(body).replace('"n1"', f'"{node}"')
+        text = json.dumps(body).replace('"n1"', f'"{node}"').replace('"k"', '"ssh-rsa A"')
         for placeholder in ("pool1", "pool2", "job1", "js1", "exists", "badreq"):
             text = text.replace(placeholder, placeholder + name)
         unsent = ("authorization", "ocp-date", "content-length")
         headers = {header: value for header, value in request["headers"].items() if header not in unsent}
+        if operation == "Pool_EnableAutoScale":
+            wait_for(lambda: raw.send("GET", f"/pools/pool1{name}").content["allocationState"] == "steady")
         reply = raw.send(
             request["method"], target, None if body is None else text.encode(), headers=headers, version=None
         )
