@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,14 @@ def test_a_node_whose_package_cannot_be_unpacked_is_unusable(server: Server, raw
     raw.send("DELETE", "/pools/evil")
 
 
+@pytest.mark.parametrize("what", ["applications/My-Tool", "packages/abc", "containers/c", "certificates/abc"])
+def test_what_agents_fetch_is_for_agents(raw: RawClient, tool: str, what: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        target = f"/agents/millpond/pool/node/{what}"
+        assert raw.send("GET", target, headers=headers, sign_it=False, version=None).status == 403
+    assert raw.send("GET", f"/agents/millpond/pool/node/{what}").status == 403  # an account's key opens nothing here
+
+
 def test_what_the_command_line_refuses(server: Server, tmp_path: Path, tool: str) -> None:
     text = tmp_path / "text.zip"
     text.write_text("no zip file")
@@ -154,3 +164,30 @@ def test_what_the_command_line_refuses(server: Server, tmp_path: Path, tool: str
         assert words in done.stderr
         assert "Traceback" not in done.stderr
     assert "2-beta.1" in app(server, "list")
+
+
+def test_nodes_get_their_packages_though_the_service_is_killed(own_server: Server, tmp_path: Path) -> None:
+    """Also over and over, and with a package that takes a while."""
+    raw = RawClient(own_server)
+    package = tmp_path / "big.zip"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("data", os.urandom(64 << 20))
+    app(own_server, "add", "big", "1", package)
+    reference = {"applicationId": "big", "version": "1"}
+    pool = make.pool("big", nodes=2, applicationPackageReferences=[reference])
+    assert raw.send("POST", "/pools", pool).status == 201
+    for _ in range(3):
+        pid = own_server.service_pid("batch")
+        os.kill(pid, signal.SIGKILL)
+        make.wait_for(lambda pid=pid: own_server.service_pid("batch") != pid)  # type: ignore[misc]
+
+    def idle() -> bool:
+        states = [node["state"] for node in raw.send("GET", "/pools/big/nodes").content["value"]]
+        assert "unusable" not in states
+        return states == ["idle", "idle"]
+
+    make.wait_for(idle)
+    raw.send("POST", "/jobs", make.job("big", "big"))
+    raw.send("POST", "/jobs/big/tasks", make.task("t", "/bin/sh -c 'stat -c %s $AZ_BATCH_APP_PACKAGE_big_1/data'"))
+    make.wait_for_task(raw, "big", "t")
+    assert raw.send("GET", "/jobs/big/tasks/t/files/stdout.txt").body == b"%d\n" % (64 << 20)

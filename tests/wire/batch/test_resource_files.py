@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,6 +86,41 @@ def test_failed_downloads_say_which_blob(raw: RawClient, server: Server, contain
         (detail,) = failure["details"]
         assert (detail["name"], detail["value"].endswith(culprit)) == (name, True), task_id
         assert "exitCode" not in ended["executionInfo"]
+
+
+def test_files_of_a_start_task_and_users_of_a_pool(raw: RawClient, container: ContainerClient) -> None:
+    start = {
+        "commandLine": "/bin/sh -c 'cat a/one.txt'",
+        "resourceFiles": [{"autoStorageContainerName": "inputs", "blobPrefix": "a/one"}],
+        "userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "admin"}},
+    }
+    accounts = [{"name": "ada", "password": "secret", "linuxUserConfiguration": {"uid": 12345, "gid": 12345}}]
+    pool = make.pool("users", nodes=1, startTask=start, userAccounts=accounts)
+    assert raw.send("POST", "/pools", pool).status == 201
+    assert "secret" not in raw.send("GET", "/pools/users").body.decode()
+    raw.send("POST", "/jobs", make.job("users", "users"))
+    seen = {}
+    for task_id, identity in {
+        "default": None,
+        "named": {"username": "ada"},
+        "own": {"autoUser": {"scope": "task"}},
+        "admin": {"autoUser": {"elevationLevel": "admin"}},
+        "unknown": {"username": "eve"},
+    }.items():
+        show = "/bin/sh -c 'echo $AZ_BATCH_NODE_ROOT_DIR $AZ_BATCH_TASK_USER_IDENTITY $(id -u)'"
+        task = make.task(task_id, show) | ({"userIdentity": identity} if identity else {})
+        assert raw.send("POST", "/jobs/users/tasks", task).status == 201
+        info = make.wait_for_task(raw, "users", task_id)["executionInfo"]
+        output = raw.send("GET", f"/jobs/users/tasks/{task_id}/files/stdout.txt").body.decode().split()
+        seen[task_id] = [info["failureInfo"]["code"]] if "failureInfo" in info else output
+    assert seen.pop("unknown") == ["CommandLaunchFailed"]
+    identities = {task_id: words[1] for task_id, words in seen.items()}
+    assert identities == {"default": "PoolNonAdmin", "named": "ada", "own": "TaskNonAdmin", "admin": "PoolAdmin"}
+    node = raw.send("GET", "/pools/users/nodes").content["value"][0]["id"]
+    assert raw.send("GET", f"/pools/users/nodes/{node}/files/startup/stdout.txt").body == b"a/one.txt"
+    if seen["default"][0] == "/mnt/batch/tasks" and os.geteuid() == 0:  # in a sandbox, where users are real
+        assert (seen["named"][2], seen["admin"][2]) == ("12345", "0")
+        assert len({words[2] for words in seen.values()}) == 4
 
 
 def test_without_a_linked_account_the_task_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
