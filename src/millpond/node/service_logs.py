@@ -29,6 +29,8 @@ def upload_logs(order: UploadLogs, log: int = 2) -> int:
         return 0
     try:
         url = urllib.parse.urlsplit(order.container_url)
+        if url.scheme not in ("http", "https"):
+            raise ValueError("The URL does not begin with http:// or https://.")
         path = f"{url.path.rstrip('/')}/{urllib.parse.quote(f'{order.directory}/agent.log')}"
         headers = {
             "x-ms-blob-type": "BlockBlob",
