@@ -95,7 +95,7 @@ def _anything(type_: Any, **fixed: Any) -> st.SearchStrategy[Any]:
         return st.integers(-(2**31), 2**31 - 1)
     members = get_args(type_)
     if get_origin(type_) is dict:
-        return st.just({"id": "x", "list": [1, "two", None], "enableInterNodeCommunication": True})
+        return st.just({"id": "x", "list": [1, "two", None]})
     if get_origin(type_) is tuple and members[-1] is Ellipsis:
         return st.lists(_anything(members[0]), max_size=3).map(tuple)
     if get_origin(type_) is tuple:
@@ -583,8 +583,6 @@ def _values(kind: str, record: Any) -> dict[str, Any]:
         f"start_task_{name}": getattr(info, name, None)
         for name in ("state", "result", "exit_code", "start_time", "end_time")
     }
-    if kind == "pools":
-        derived["enable_inter_node_communication"] = record.document.get("enableInterNodeCommunication", False)
     return {name: derived[name] if name in derived else getattr(record, name) for name in FILTERABLE[kind]}
 
 
@@ -618,7 +616,7 @@ def _some_records() -> dict[str, list[Any]]:
     return {
         "pools": [
             pool("a", auto_scale=AutoScale(formula="$TargetDedicatedNodes = 1;", evaluation_interval=1)),
-            pool("AB-c", vm_size="ab", document={"enableInterNodeCommunication": True}),
+            pool("AB-c", vm_size="ab", enable_inter_node_communication=True),
             pool("b_1", creation_time=NOW + 1),
         ],
         "nodes": [

@@ -149,7 +149,7 @@ class DictArchive:
 
     def holding_files(self, job: str) -> Iterable[str]:
         self._before_read()
-        return sorted({task.node for task in self.tasks.get(job, {}).values() if task.node is not None})
+        return sorted({node for task in self.tasks.get(job, {}).values() for node in task.nodes})
 
     def _before_read(self) -> None:
         self.reads += 1

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from tests.simulation.world import MILLISECOND, Script, World
 
 from millpond.batch.engine.messages import (
@@ -133,8 +134,10 @@ def make_task(key: str, **fields: Any) -> NewTask:
 class Client:
     """Asks at random; remembers what was acknowledged."""
 
-    def __init__(self, world: World, *, pools: int, nodes: int, jobs: int, tasks: int) -> None:
+    def __init__(self, world: World, *, pools: int, nodes: int, jobs: int, tasks: int, gangs: float = 0.0) -> None:
+        """``gangs``: the part of the tasks that are multi-instance tasks, on pools that take them."""
         self.world = world
+        self.gangs = gangs
         self.pool_keys = [f"pool{n}" for n in range(pools)]
         self.job_keys = [f"job{n}" for n in range(jobs)]
         self.nodes = nodes
@@ -168,10 +171,11 @@ class Client:
 
     def _add_pool(self, key: str) -> None:
         rng = self.world.rng
-        slots = rng.choice([1, 1, 2, 4, 8])
+        slots = 1 if self.gangs else rng.choice([1, 1, 2, 4, 8])
         dedicated = rng.randrange(self.nodes + 1)
         fill = rng.choice(list(FillType))
         pool = make_pool(key, dedicated, slots, low_priority=self.nodes - dedicated, fill=fill)
+        pool = replace(pool, enable_inter_node_communication=self.gangs > 0)
         self.request(PoolAddRequested(pool=pool), insist=True)
 
     def _add_job(self, key: str, tasks: int) -> None:
@@ -227,8 +231,11 @@ class Client:
         long = kind == "long" or (kind == "mixed" and rng.random() < 0.1)
         duration = rng.randrange(SECOND, 20 * SECOND) if long else rng.randrange(5 * MILLISECOND)
         failures = rng.choice([0, 0, 0, 0, 0, 0, 1, 2])
-        self.world.scripts.setdefault((job, key), Script(duration, failures))
+        script = self.world.scripts.setdefault((job, key), Script(duration, failures))
         links = self._links(job, number, performs=performs)
+        if self.gangs and rng.random() < self.gangs:
+            script.bad_coordination = rng.choice([0.0, 0.0, 0.02])
+            return make_task(key, number_of_instances=rng.randrange(1, 5), **links)
         return make_task(key, required_slots=rng.choice(sizes), **links)
 
     def _add_tasks(self, job: str, numbers: range, make: Callable[[int], NewTask]) -> None:
@@ -241,9 +248,13 @@ class Client:
 
     def _request_again(self, job: str, *keys: str) -> None:
         """Add tasks that are, or were, there."""
+        tasks = []
         for key in keys:
             self.world.scripts.setdefault((job, key), Script(MILLISECOND))
-        self.request(TasksAddRequested(job=job, tasks=[make_task(key) for key in keys]))
+            last = self.world.archive.tasks.get(job, {}).get(key)
+            size = last.gang.size if last is not None and last.gang is not None else None
+            tasks.append(make_task(key, number_of_instances=size))
+        self.request(TasksAddRequested(job=job, tasks=tasks))
 
     # --- whims
 

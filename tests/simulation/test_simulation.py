@@ -57,7 +57,8 @@ def check_records(world: World) -> None:
         check_dependencies(world, job, list(tasks))
         work = world.state.job_work.get(key)
         if work is not None and work.is_open:
-            fitting = [task.key for task in world.archive.all_waiting(key) if task.required_slots <= work.pool.slots]
+            waiting = world.archive.all_waiting(key)
+            fitting = [task.key for task in waiting if work.pool.could_run(task.required_slots, work.size_of(task))]
             window = sorted((-seq, name) for tasks in work.queue.by_size.values() for seq, name in tasks)
             names = [name for _, name in window]
             if names != fitting[: len(names)]:
@@ -139,12 +140,21 @@ def _column(task: Task) -> str:
 
 
 def tell_story(
-    seed: int, *, pools: int, nodes: int, jobs: int, tasks: int, window: int, minutes: int, every: int = 1
+    seed: int,
+    *,
+    pools: int,
+    nodes: int,
+    jobs: int,
+    tasks: int,
+    window: int,
+    minutes: int,
+    every: int = 1,
+    gangs: float = 0.0,
 ) -> World:
     """A time of whims and faults, then peace; at its end everything that can be done must be done."""
     world = World(seed, ready_window=window, faults=FAULTS, check_every=every)
     try:
-        client = Client(world, pools=pools, nodes=nodes, jobs=jobs, tasks=tasks)
+        client = Client(world, pools=pools, nodes=nodes, jobs=jobs, tasks=tasks, gangs=gangs)
         rarely = every * world.rng.randrange(1, 50)
         world.observers.append(lambda: check_records(world) if world.batches % rarely == 0 else None)
         scheduler = Scheduler(world, client, schedules=2, minutes=minutes)
@@ -227,11 +237,14 @@ def check_job_end(world: World, job: Job) -> None:
         return
     if job.satisfied:
         raise Violation(f"{job.key} never tells the dependents of {job.satisfied}")
-    slots = world.state.pools[job.pool].task_slots_per_node
+    pool = world.state.pool_slots[job.pool]
     left = [
         task.key
         for task in tasks
-        if task.state is not TaskState.COMPLETED and task.required_slots <= slots and not task.pending_dependencies
+        if task.state is not TaskState.COMPLETED
+        and not task.pending_dependencies
+        and pool.could_run(task.required_slots, world.state.job_work[job.key].size_of(task))
+        and (task.gang is None or task.gang.size <= pool.open_nodes - len(world.state.job_work[job.key].barred))
     ]
     if left:
         raise Violation(f"{job.key} never ran {left[:5]}")
@@ -248,6 +261,18 @@ def test_story_with_small_windows_ends_well(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 102))
 def test_story_with_many_nodes_ends_well(seed: int) -> None:
     tell_story(seed, pools=3, nodes=40, jobs=6, tasks=3000, window=256, minutes=1, every=5)
+
+
+@pytest.mark.parametrize("seed", range(200, 208))
+def test_story_with_gangs_ends_well(seed: int) -> None:
+    tell_story(seed, pools=2, nodes=5, jobs=4, tasks=160, window=16, minutes=1, gangs=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(3000, 3060))
+def test_long_story_with_gangs_ends_well(seed: int) -> None:
+    tell_story(seed, pools=2, nodes=8, jobs=6, tasks=800, window=32, minutes=5, gangs=0.3)
 
 
 @pytest.mark.slow

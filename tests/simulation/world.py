@@ -40,18 +40,31 @@ from millpond.batch.engine.messages import (
     RaiseAt,
     ReleaseNode,
     RequestNode,
+    RunPrimary,
     StartTask,
     StopTask,
     SyncNode,
+    TaskCoordinated,
     TaskEnded,
     TaskStarted,
 )
 from millpond.batch.engine.state import State
 from millpond.batch.model.pool import Node, NodeError, NodeState
-from millpond.batch.model.task import ErrorCategory, Failure, TaskResult, TaskState
-from millpond.common.agent_protocol import Assignment, Attempt, Ended, FailureInfo, Orders, Started
+from millpond.batch.model.task import ErrorCategory, Failure, Task, TaskResult, TaskState
+from millpond.common.agent_protocol import (
+    Assignment,
+    Attempt,
+    Coordinated,
+    Ended,
+    FailureInfo,
+    Member,
+    Membership,
+    Orders,
+    Started,
+)
 from millpond.common.clock import MINUTE, SECOND
 from millpond.common.errors import ServiceError
+from millpond.node import machine as node_machine
 from millpond.node.machine import Kill, Launch, Machine, Tell
 
 MILLISECOND = SECOND // 1000
@@ -82,6 +95,8 @@ class Script:
     duration: int
     failures: int = 0
     launches: int = 0
+    #: Of a multi-instance task: how often an instance fails in its coordination command.
+    bad_coordination: float = 0.0
 
 
 class Violation(AssertionError):  # noqa: N818 - it is named for what happened
@@ -270,14 +285,16 @@ class World:
                     self.later(self.rng.randrange(1, 200) * MILLISECOND, partial(self._release, effect.node))
                 case DeallocateNode():
                     self.later(self.rng.randrange(1, 200) * MILLISECOND, partial(self._stop, effect))
-                case StartTask() | StopTask() | ForgetTask() | SyncNode():
+                case StartTask() | StopTask() | RunPrimary() | ForgetTask() | SyncNode():
                     self._draft(orders, effect)
         for node, order in orders.items():
             agent = self.agents.get(node)
             if agent is not None:
                 agent.order(order)
 
-    def _draft(self, orders: dict[str, Orders], effect: StartTask | StopTask | ForgetTask | SyncNode) -> None:
+    def _draft(
+        self, orders: dict[str, Orders], effect: StartTask | StopTask | RunPrimary | ForgetTask | SyncNode
+    ) -> None:
         if isinstance(effect, SyncNode):
             if effect.node in self.state.nodes:
                 orders[effect.node] = _full_orders(self.state, effect)
@@ -288,6 +305,8 @@ class World:
             _add_start(self.state, draft, effect)
         elif isinstance(effect, StopTask):
             draft.stop.append(_told(effect.attempt))
+        elif isinstance(effect, RunPrimary):
+            draft.run_primary.append(_told(effect.attempt))
         else:
             draft.forget.append(_told(effect.attempt))
 
@@ -349,21 +368,33 @@ class World:
 
     # --- processes
 
-    def began(self, agent: Agent, attempt: Attempt) -> int:
-        """A process begins; returns how long it would run."""
+    def began(self, agent: Agent, attempt: Attempt, *, is_member: bool = False) -> int:
+        """A process begins, or one of a gang; returns how long it would run."""
         name = _name(attempt)
         self.tell(f"   {agent.node[-8:]} begins {name} {attempt.attempt}")
         others = self.processes.setdefault(name, set())
         alive = [other for other in others if not self._was_given_up(*other)]
-        if alive:
+        if any(not is_member or number != attempt.attempt or node == agent.node for node, number in alive):
             raise Violation(f"{name} runs twice at once: {alive} and {agent.node} {attempt.attempt}")
         record = self.archive.tasks.get(name[0], {}).get(name[1])
         if record is not None and (*name, record.seq) in self.succeeded and record.attempt == attempt.attempt:
             raise Violation(f"{name} runs again, though its success is on record")
         others.add((agent.node, attempt.attempt))
         script = self.scripts[name]
-        script.launches += 1
+        script.launches += not is_member
         return script.duration
+
+    def runs_primary(self, attempt: Attempt) -> None:
+        """A gang's primary begins with the task's own command: all that the service counts on must be there."""
+        name = _name(attempt)
+        self.scripts[name].launches += 1
+        record = self.archive.tasks.get(name[0], {}).get(name[1])
+        if record is None or record.attempt != attempt.attempt or record.withdrawal is not None:
+            return  # its end is on the way
+        for node in record.places:
+            agent = self.agents.get(node)
+            if agent and agent.is_alive and agent.boot == self.archive.nodes[node].boot and not agent.holds(attempt):
+                raise Violation(f"{name} runs its own command, though {node} does not run it")
 
     def ended(self, agent: Agent, attempt: Attempt) -> None:
         self.processes[_name(attempt)].discard((agent.node, attempt.attempt))
@@ -394,6 +425,9 @@ class Agent:
     channel: int = 0
     _last_delivery: int = 0
     _started: dict[Attempt, int] = field(default_factory=dict)
+    #: Attempts of gangs, and those of them whose own command runs.
+    _gangs: dict[Attempt, Membership] = field(default_factory=dict)
+    _primaries: set[Attempt] = field(default_factory=set)
 
     def connect(self) -> None:
         if not self.is_alive or self.is_connected:
@@ -460,6 +494,9 @@ class Agent:
         world.expect(self.node, self.boot)
         world.later(away, self.connect)
 
+    def holds(self, attempt: Attempt) -> bool:
+        return attempt in self._started
+
     def die(self) -> None:
         """The machine ends with all its processes."""
         self.is_alive = False
@@ -503,13 +540,37 @@ class Agent:
                 case Launch():
                     attempt = instruction.assignment.attempt
                     self._started[attempt] = world.now
-                    duration = world.began(self, attempt)
-                    world.later(duration, partial(self._exit, attempt, None))
+                    membership = instruction.assignment.membership
+                    duration = world.began(self, attempt, is_member=membership is not None)
+                    if membership is None:
+                        world.later(duration, partial(self._exit, attempt, None))
+                    else:
+                        self._gangs[attempt] = membership
+                        world.later(world.rng.randrange(SECOND), partial(self._coordinate, attempt))
+                case node_machine.RunPrimary() if instruction.attempt not in self._primaries:
+                    self._run_primary(instruction.attempt)
                 case Kill():
                     delay = world.rng.randrange(50 * MILLISECOND)
                     world.later(delay, partial(self._exit, instruction.attempt, -9))
                 case Tell():
                     self._report(instruction.report)
+
+    def _coordinate(self, attempt: Attempt) -> None:
+        """A coordination command ends."""
+        if not self.is_alive or attempt not in self._started:
+            return
+        if self.world.chance(self.world.scripts[_name(attempt)].bad_coordination):
+            self._exit(attempt, 1)
+        else:
+            self._obey(self.machine.on_coordinated(attempt))
+
+    def _run_primary(self, attempt: Attempt) -> None:
+        membership = self._gangs[attempt]
+        if membership.number:
+            raise Violation(f"{attempt} is to run its own command on node {membership.number}")
+        self._primaries.add(attempt)
+        self.world.runs_primary(attempt)
+        self.world.later(self.world.scripts[_name(attempt)].duration, partial(self._exit, attempt, None))
 
     def _exit(self, attempt: Attempt, signal: int | None) -> None:
         """A process ends by itself, or is killed."""
@@ -536,6 +597,8 @@ class Agent:
             return TaskStarted(
                 node=self.node, boot=self.boot, attempt=_ref(report.attempt), start_time=report.start_time
             )
+        if isinstance(report, Coordinated):
+            return TaskCoordinated(node=self.node, boot=self.boot, attempt=_ref(report.attempt))
         if isinstance(report, Ended):
             failure = report.failure
             return TaskEnded(
@@ -595,8 +658,16 @@ def _add_start(state: State, orders: Orders, start: StartTask) -> None:
                 task=b"{}",
                 max_wall_clock_time=0,
                 retention_time=0,
+                membership=_membership(task, start.node),
             )
         )
+
+
+def _membership(task: Task, node: str) -> Membership | None:
+    if task.gang is None:
+        return None
+    members = tuple(Member(instance.node_id, instance.ip_address) for instance in task.gang.instances)
+    return Membership(task.gang.find(node)[0], members)
 
 
 def _short(message: Event | Effect) -> str:

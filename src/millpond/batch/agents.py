@@ -28,6 +28,7 @@ from millpond.common.agent_protocol import (
     ActionRequest,
     Assignment,
     Attempt,
+    Coordinated,
     DeleteFiles,
     Ended,
     FailureInfo,
@@ -62,6 +63,7 @@ from .engine.messages import (
     NodeRecovered,
     NodeTroubled,
     StartTaskReported,
+    TaskCoordinated,
     TaskEnded,
     TaskStarted,
 )
@@ -113,6 +115,7 @@ class NodeOrders(msgspec.Struct):
     task_slots: int = 1
     start: list[tuple[AttemptRef, Assignment]] = []
     stop: list[AttemptRef] = []
+    run_primary: list[AttemptRef] = []
     forget: list[AttemptRef] = []
     #: To be forgotten with their files.
     discard: list[AttemptRef] = []
@@ -356,12 +359,13 @@ class Agents:
             if attempt not in known:
                 self._runtime.post(self._never_started(connection, attempt))
         stop = [known[attempt] for attempt in orders.stop if attempt in known]
+        run_primary = [known[attempt] for attempt in orders.run_primary if attempt in known]
         forget = [known.pop(attempt) for attempt in orders.forget if attempt in known]
         discard = [known.pop(attempt) for attempt in orders.discard if attempt in known]
         if welcome:  # what the full orders do not name, the agent holds no longer
             named = {attempt for attempt, _ in orders.start}.union(orders.stop)
             connection.attempts = {attempt: known[attempt] for attempt in named if attempt in known}
-        elif not (orders.start or stop or forget or discard or orders.delete):
+        elif not (orders.start or stop or run_primary or forget or discard or orders.delete):
             return
         connection.send(
             Orders(
@@ -369,6 +373,7 @@ class Agents:
                 full=welcome is not None,
                 start=[assignment for _, assignment in orders.start],
                 stop=stop,
+                run_primary=run_primary,
                 forget=forget,
                 discard=discard,
                 delete=orders.delete,
@@ -441,6 +446,8 @@ def _event(connection: _Connection, report: Report) -> Event:
             return TaskStarted(node=node, boot=boot, attempt=attempt, start_time=report.start_time)
         case Measured():
             return NodeMeasured(node=node, boot=boot, usage=report.usage)
+        case Coordinated():
+            return TaskCoordinated(node=node, boot=boot, attempt=connection.reference(report.attempt))
         case FilesDeleted():
             return ChoreDone(chore=report.chore)
         case Prepared():

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from millpond.common.agent_protocol import Assignment, Attempt, DeleteFiles, Welcome
+from millpond.common.agent_protocol import Assignment, Attempt, DeleteFiles, Member, Membership, Welcome
 
 from .agents import Agents, NodeOrders, NodeTokens
 from .engine.messages import (
@@ -29,6 +29,7 @@ from .engine.messages import (
     NodeReleased,
     ReleaseNode,
     RequestNode,
+    RunPrimary,
     StartTask,
     StopTask,
     SyncNode,
@@ -36,7 +37,7 @@ from .engine.messages import (
 from .model.job import Job
 from .model.job_node import JobTaskKind
 from .model.pool import Node, NodeState, Pool
-from .model.task import TaskState
+from .model.task import Gang, TaskState
 from .providers.base import NodeRequest, NotGranted, Observation, Provider
 from .runtime import Outcome, Runtime
 
@@ -91,11 +92,8 @@ class Effects:
             match effect:
                 case StartTask():
                     _draft_start(self._tokens, drafts[effect.node], effect, outcome, environments)
-                case StopTask():
-                    drafts[effect.node].stop.append(effect.attempt)
-                case ForgetTask():
-                    draft = drafts[effect.node]
-                    (draft.discard if effect.discard else draft.forget).append(effect.attempt)
+                case StopTask() | RunPrimary() | ForgetTask():
+                    _draft(drafts[effect.node], effect)
                 case SyncNode() if node := outcome.nodes.get(effect.node):
                     pool = outcome.pools[node.pool]
                     welcomes[node.key] = self._welcome(node, pool)
@@ -242,6 +240,17 @@ class Effects:
         task.add_done_callback(self._observers.discard)
 
 
+def _draft(draft: NodeOrders, effect: StopTask | RunPrimary | ForgetTask) -> None:
+    """Add to a node's orders what says no more than which attempt it is about."""
+    match effect:
+        case StopTask():
+            draft.stop.append(effect.attempt)
+        case RunPrimary():
+            draft.run_primary.append(effect.attempt)
+        case ForgetTask():
+            (draft.discard if effect.discard else draft.forget).append(effect.attempt)
+
+
 def _draft_start(
     tokens: NodeTokens,
     draft: NodeOrders,
@@ -261,6 +270,8 @@ def _draft_start(
     if stored is None or stored.task.attempt != start.attempt.attempt or stored.task.state is TaskState.COMPLETED:
         return
     task = stored.task
+    if task.gang is not None and start.node not in task.places:
+        return
     assignment = Assignment(
         attempt=Attempt(job.id, task.id, task.attempt),
         required_slots=start.required_slots,
@@ -270,6 +281,7 @@ def _draft_start(
         environment=environment,
         preparation=_preparation_id(job),
         authentication_token=tokens.task_token(start.attempt) if _wants_token(stored.document) else "",
+        membership=None if task.gang is None else _membership(task.gang, start.node),
     )
     draft.start.append((start.attempt, assignment))
 
@@ -311,6 +323,11 @@ def _job_task(job: Job, kind: JobTaskKind, attempt: int, environment: dict[str, 
 
 def _preparation_id(job: Job) -> str | None:
     return None if job.preparation is None else job.preparation.id
+
+
+def _membership(gang: Gang, node: str) -> Membership:
+    members = tuple(Member(instance.node_id, instance.ip_address) for instance in gang.instances)
+    return Membership(gang.find(node)[0], members)
 
 
 def _environment(job: Job) -> dict[str, str]:

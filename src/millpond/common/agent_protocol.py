@@ -84,6 +84,12 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
     """The node has what it needs before tasks; the first report of its start task, if it has one, came before."""
 
 
+class Coordinated(msgspec.Struct, frozen=True, tag="coordinated"):
+    """The coordination command of a multi-instance task has succeeded on the node."""
+
+    attempt: Attempt
+
+
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
     """The node cannot work until it is rebooted, or says :class:`Recovered`."""
 
@@ -108,7 +114,7 @@ class Measured(msgspec.Struct, frozen=True, tag="measured"):
     usage: dict[str, float]
 
 
-Report = Prepared | StartTaskReport | Started | Ended | Trouble | Recovered | FilesDeleted | Measured
+Report = Prepared | StartTaskReport | Started | Coordinated | Ended | Trouble | Recovered | FilesDeleted | Measured
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
@@ -181,6 +187,24 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
     pool: bytes
 
 
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """A node that runs a multi-instance task."""
+
+    node_id: str
+    ip_address: str
+
+
+class Membership(msgspec.Struct, frozen=True, array_like=True):
+    """A node's part in a multi-instance task: its number (0: the primary), and all nodes in order.
+
+    Every node runs the coordination command and reports :class:`Coordinated`. The primary runs the task's own when it
+    is ordered to, and ends with it; the others end by order, or with a coordination command that failed.
+    """
+
+    number: int
+    members: tuple[Member, ...]
+
+
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
     #: 0: it takes none, and waits for none.
@@ -198,6 +222,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     preparation: str | None = None
     #: Opens the Batch API to the task, for its own job; empty where it did not ask for that.
     authentication_token: str = ""
+    #: Of a multi-instance task.
+    membership: Membership | None = None
 
 
 class DeleteFiles(msgspec.Struct, frozen=True):
@@ -212,6 +238,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
     """``start``: attempts to run, in order, each as soon as slots are free for it; those that the node holds already
     only get the limits that are named here. ``stop``: attempts to end.
 
+    ``run_primary``: attempts at multi-instance tasks that may run the task's own command now.
     ``forget``: attempts whose end is on record. ``discard``: the same, and their directories may go, unless a later
     attempt uses them. ``full``: what is held and not in ``start`` is to be ended (if it runs) or forgotten.
     """
@@ -220,6 +247,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
     full: bool = False
     start: list[Assignment] = []
     stop: list[Attempt] = []
+    run_primary: list[Attempt] = []
     forget: list[Attempt] = []
     discard: list[Attempt] = []
     delete: list[DeleteFiles] = []

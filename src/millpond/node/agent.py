@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -47,6 +46,7 @@ from millpond.common.agent_protocol import (
 )
 from millpond.common.authority import bundle_with
 from millpond.common.clock import SECOND, SystemClock
+from millpond.common.durations import UNLIMITED
 
 from . import failures
 from .actions import Actions
@@ -57,9 +57,10 @@ from .channel import Channel
 from .disk import Disk
 from .documents import PoolDocument, decode_pool, decode_task
 from .files import FileService
+from .hosts import hostname, name_hosts
 from .log import set_up as set_up_log
 from .loop import Loop
-from .machine import Discard, Instruction, Kill, Launch, Limit, Machine, Tell
+from .machine import Discard, Instruction, Kill, Launch, Limit, Machine, RunPrimary, Tell
 from .retention import Retention
 from .runner import Outcome, Run, Runner
 from .start_task import StartTask
@@ -82,6 +83,7 @@ class Agent:
     """One node's agent. ``can_switch_users``: it is root in a sandbox of its own, and may make users there."""
 
     def __init__(self, launch: AgentLaunch, root: Path, *, can_switch_users: bool) -> None:
+        self._is_sandboxed = launch.isolation == "sandbox"
         self._launch = launch
         self._clock = SystemClock()
         self._loop = Loop()
@@ -299,13 +301,15 @@ class Agent:
                 self._runner.stop(self._work.directory_of(instruction.attempt))
             elif isinstance(instruction, Discard):
                 self._discard(task_directory(instruction.attempt.job_id, instruction.attempt.task_id))
+            elif isinstance(instruction, RunPrimary):
+                self._runner.run_primary(self._work.directory_of(instruction.attempt))
             else:
                 self._delete(instruction.chore)
         self._is_following = False
 
     def _limit_attempt(self, assignment: Assignment) -> None:
         self._retention_times[assignment.attempt] = assignment.retention_time
-        self._runner.limit(self._work.directory_of(assignment.attempt), assignment.max_wall_clock_time)
+        self._runner.limit(self._work.directory_of(assignment.attempt), _time_limit(assignment))
 
     def _launch_attempt(self, assignment: Assignment) -> None:
         started = self._clock.now()
@@ -316,17 +320,22 @@ class Agent:
         except msgspec.MsgspecError as error:
             on_end(Outcome(None, failures.launch_failed(str(error))))
             return
+        attempt, membership = assignment.attempt, assignment.membership
+        if membership and self._is_sandboxed:
+            name_hosts([(hostname(member.node_id), member.ip_address) for member in membership.members])
         self._runner.start(
             Run(
-                self._work.directory_of(assignment.attempt),
+                self._work.directory_of(attempt),
                 document,
-                assignment.max_wall_clock_time,
+                _time_limit(assignment),
                 on_end,
-                assignment.attempt,
+                attempt,
                 assignment.environment,
                 kind=assignment.kind,
                 preparation=assignment.preparation,
                 provided={"AZ_BATCH_AUTHENTICATION_TOKEN": token} if (token := assignment.authentication_token) else {},
+                membership=membership,
+                on_coordinated=lambda: self._follow(self._machine.on_coordinated(attempt)),
             )
         )
 
@@ -379,6 +388,12 @@ class Agent:
             self._channel.send(reply)
 
 
+def _time_limit(assignment: Assignment) -> int:
+    """A subtask has none of its own: it ends with the primary."""
+    is_subtask = assignment.membership is not None and assignment.membership.number > 0
+    return UNLIMITED if is_subtask else assignment.max_wall_clock_time
+
+
 def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
     """Be the agent of a node, in this process; ``ready`` is called when it is set up.
 
@@ -392,7 +407,7 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
     if is_sandboxed:
         from . import linux, sandbox
 
-        sandbox.enter(directory, [Path(path) for path in launch.hidden], _hostname(launch.node_id), launch.ip_address)
+        sandbox.enter(directory, [Path(path) for path in launch.hidden], hostname(launch.node_id), launch.ip_address)
         root = sandbox.ROOT
         if os.geteuid() == 0:
             linux.set_thread_groups([])
@@ -413,12 +428,6 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
     ready()
     agent.run()
     log.info("nobody has any use for this node any more")
-
-
-def _hostname(node_id: str) -> str:
-    """A short name that is a host's: ``tvmps_0123456789ab…_d`` becomes ``tvmps-0123456789ab``."""
-    prefix, _, rest = node_id.partition("_")
-    return re.sub(r"[^A-Za-z0-9-]+", "-", f"{prefix}-{rest[:12]}" if rest else prefix)[:63].strip("-") or "node"
 
 
 def main() -> None:

@@ -88,6 +88,11 @@ class OutputFile(msgspec.Struct, frozen=True, rename="camel"):
         )
 
 
+class MultiInstanceSettings(msgspec.Struct, frozen=True, rename="camel"):
+    coordination_command_line: str = ""
+    common_resource_files: list[ResourceFile] | None = None
+
+
 class TaskDocument(msgspec.Struct, frozen=True, rename="camel"):
     """What a task and a start task have in common."""
 
@@ -98,6 +103,7 @@ class TaskDocument(msgspec.Struct, frozen=True, rename="camel"):
     environment_settings: list[EnvironmentSetting] | None = None
     user_identity: UserIdentity | None = None
     container_settings: dict[str, Any] | None = None
+    multi_instance_settings: MultiInstanceSettings | None = None
 
     def environment(self) -> dict[str, str]:
         return {setting.name: setting.value or "" for setting in self.environment_settings or ()}

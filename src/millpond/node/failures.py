@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millpond.common.agent_protocol import FailureInfo
+from millpond.common.agent_protocol import FailureInfo, Membership
 
 
 class RefusedError(Exception):
@@ -19,6 +19,16 @@ def exit_code_failure(exit_code: int) -> FailureInfo:
         "FailureExitCode",
         "The task exited with an exit code representing a failure",
         (("Message", f"The task exited with an exit code representing a failure ({exit_code})"),),
+    )
+
+
+def coordination_failed(exit_code: int, membership: Membership | None) -> FailureInfo:
+    where = f"subtask {membership.number}" if membership and membership.number else "the primary"
+    return FailureInfo(
+        "usererror",
+        "FailureExitCode",
+        "The task exited with an exit code representing a failure",
+        (("Message", f"The coordination command of {where} exited with a code representing a failure ({exit_code})"),),
     )
 
 

@@ -21,6 +21,7 @@ from typing import Literal
 from millpond.common.agent_protocol import (
     Assignment,
     Attempt,
+    Coordinated,
     DeleteFiles,
     Ended,
     FilesDeleted,
@@ -54,6 +55,13 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPrimary:
+    """All nodes of a multi-instance task are ready: run the task's own command. May come twice."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Remove the directory of a task or a job, none of whose processes run, then tell it."""
 
@@ -74,7 +82,7 @@ class Tell:
     report: Report
 
 
-Instruction = Launch | Limit | Kill | Delete | Discard | Tell
+Instruction = Launch | Limit | Kill | RunPrimary | Delete | Discard | Tell
 
 #: Why a running attempt is being ended: on order, or because no order mentions it any more.
 Ending = Literal["stopped", "discarded"]
@@ -85,6 +93,8 @@ class _Running:
     slots: int
     start_time: int
     ending: Ending | None = None
+    #: Its coordination command has succeeded.
+    is_coordinated: bool = False
 
 
 class Machine:
@@ -125,12 +135,21 @@ class Machine:
         instructions += [Discard(attempt) for attempt in ended if not self._has_other(attempt)]
         for attempt in orders.stop:
             self._stop(attempt, now, instructions)
+        for attempt in orders.run_primary:
+            run = self._running.get(attempt)
+            if run and run.is_coordinated and run.ending is None:
+                instructions.append(RunPrimary(attempt))
         for chore in orders.delete:
             if chore.chore not in self._deleting:
                 self._chores[chore.chore] = chore
         for assignment in orders.start:
             self._accept(assignment, instructions)
         return instructions + self._proceed(now)
+
+    def on_coordinated(self, attempt: Attempt) -> list[Instruction]:
+        """The coordination command of a running attempt has succeeded."""
+        self._running[attempt].is_coordinated = True
+        return [Tell(Coordinated(attempt))]
 
     def on_ended(self, ended: Ended, now: int) -> list[Instruction]:
         """All processes of a running attempt are gone, or it could not be launched."""
@@ -160,6 +179,8 @@ class Machine:
         for attempt, run in self._running.items():
             if attempt in wanted:
                 instructions.append(Tell(Started(attempt, run.start_time)))
+                if run.is_coordinated:
+                    instructions.append(Tell(Coordinated(attempt)))
             elif attempt not in stopping:
                 self._end(attempt, run, "discarded", instructions)
         instructions += [Tell(ended) for ended in self._ended.values()]

@@ -51,6 +51,8 @@ class Command:
     directory: str
     working_directory: str
     credentials: Credentials
+    #: Where they go instead.
+    output_directory: str = ""
 
 
 @dataclass(slots=True)
@@ -84,8 +86,8 @@ class Trees:
         self._by_main: dict[int, _Tree] = {}
         self._ending: list[_Tree] = []
         self._strays: dict[int, _Stray] = {}
-        #: Directories of ended trees whose background processes may live on.
-        self._background: set[str] = set()
+        #: Ended trees whose background processes may live on: their main processes as they were, by directory.
+        self._background: dict[str, int] = {}
         #: Processes of the node's own, which belong to no task.
         self._daemons: set[int] = set()
         self._children_file = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
@@ -101,10 +103,11 @@ class Trees:
         Raises :class:`ProgramNotFoundError`, :class:`LaunchError`.
         """
         directory = command.directory
+        output = command.output_directory or directory
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, f"{directory}/stdout.txt", _NEW_FILE, 0o644),
-            (os.POSIX_SPAWN_OPEN, 2, f"{directory}/stderr.txt", _NEW_FILE, 0o644),
+            (os.POSIX_SPAWN_OPEN, 1, f"{output}/stdout.txt", _NEW_FILE, 0o644),
+            (os.POSIX_SPAWN_OPEN, 2, f"{output}/stderr.txt", _NEW_FILE, 0o644),
         ]
         programs = commandline.candidates(
             command.words[0], command.environment.get("PATH", ""), command.working_directory
@@ -131,7 +134,7 @@ class Trees:
                 else:
                     tree = _Tree(directory, main, keeps_background)
                     self._trees[directory] = self._by_main[main] = tree
-                    self._background.discard(directory)
+                    self._background.pop(directory, None)
                     return main
         if refusal:
             raise LaunchError(str(refusal)) from refusal
@@ -162,6 +165,15 @@ class Trees:
         _kill_all(lambda: self._members(tree))
         if tree.exit_code is not None and not tree.is_ending:
             self._end(tree)
+
+    def kill_background(self, directory: str) -> None:
+        """End what an ended tree has left behind; :meth:`reap` tells when all of it is gone."""
+        main = self._background.pop(directory, 0)
+        # On Linux its processes are known by their descent and environment; the number may be another session's by now.
+        tree = self._trees[directory] = _Tree(directory, -1 if _LINUX or not main else main, False, -signal.SIGKILL)
+        if _LINUX:
+            _kill_all(lambda: self._members(tree))
+        self._end(tree)
 
     def reap(self) -> list[TreeEnded]:
         """Collect what has ended. To be called after each SIGCHLD, and while :attr:`wants_another_look`."""
@@ -195,7 +207,7 @@ class Trees:
         return ended
 
     def _end(self, tree: _Tree) -> None:
-        if not _LINUX and not tree.keeps_background:
+        if not _LINUX and not tree.keeps_background and tree.main > 0:
             _signal(-tree.main, signal.SIGKILL)
         tree.is_ending = True
         self._ending.append(tree)
@@ -214,7 +226,7 @@ class Trees:
     def _settle_strays(self, tree: _Tree) -> bool:
         """The main process has ended: end the strays it left, or let them be. Returns whether that is done."""
         if tree.keeps_background:
-            self._background.add(tree.directory)
+            self._background[tree.directory] = tree.main
             return True
         mine = []
         for pid, stray in self._strays.items():

@@ -1,5 +1,9 @@
 """Runs: one go at a task or a start task, from its fresh directory to the last of its output files.
 
+A multi-instance task's run on a node begins with the coordination command. What that leaves in the background lives
+on until the run is over. The primary's then waits for the order to run the task's own command
+(:meth:`Runner.run_primary`); the others' wait for the order to end.
+
 A task whose process has ended counts as running, in its slots, until its output files are uploaded. One that was
 ended by order uploads nothing; one that ran for too long does, as a task that failed.
 """
@@ -13,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from millpond.common.agent_protocol import Attempt, FailureInfo
+from millpond.common.agent_protocol import Attempt, FailureInfo, Membership
 from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
@@ -21,12 +25,12 @@ from . import commandline, failures
 from .applications import Applications, PackageError
 from .cancellation import Cancellation, CancelledError
 from .certificates import InstalledCertificate, write_certificates
-from .documents import OutputFile, TaskDocument
+from .documents import OutputFile, ResourceFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
 from .supplies import Supplies
 from .users import UnknownUserError, User, Users
-from .workdir import WorkDirectory
+from .workdir import WorkDirectory, gang_variables
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,15 @@ class Run:
     kind: Literal["task", "preparation", "release"] = "task"
     #: The id of the job's preparation task, where it has one.
     preparation: str | None = None
+    #: Of a multi-instance task; ``on_coordinated`` is called when its coordination command has succeeded.
+    membership: Membership | None = None
+    on_coordinated: Callable[[], None] | None = None
+    #: Its coordination command is still to come, or runs.
+    is_coordinating: bool = False
+    #: Of a coordination command that has not succeeded.
+    coordination_exit_code: int | None = None
+    #: Its coordination command has succeeded, and it waits for an order.
+    is_coordinated: bool = False
     user: User | None = None
     has_process: bool = False
     #: By the monotonic clock, in seconds; ``None``: its time does not count, or no longer.
@@ -127,10 +140,17 @@ class Runner:
         else:
             if document.container_settings is not None:
                 self._fail_to_start(run, failures.containers_not_supported(self.has_containers))
-            elif document.resource_files or document.application_package_references:
+            elif document.application_package_references or _files(run):
                 self._fetch(run, run.user)
             else:
-                self._spawn(run, run.user)
+                self._begin(run, run.user)
+
+    def run_primary(self, directory: str) -> None:
+        """Run a multi-instance task's own command, if the run in this directory waits for it."""
+        run = self._runs.get(directory)
+        if run and run.user and run.is_coordinated and not run.is_stopped and not run.has_exceeded:
+            run.is_coordinated = False
+            self._spawn(run, run.user)
 
     def limit(self, directory: str, max_wall_clock_time: int) -> None:
         """Give a run another time limit, which counts from its start as the one before did."""
@@ -155,6 +175,9 @@ class Runner:
     def _halt(self, run: Run) -> None:
         if run.has_process:
             self.trees.kill(run.directory)
+        elif run.is_coordinated:
+            run.is_coordinated = False
+            self.trees.kill_background(run.directory)
         elif run.cancelled:
             run.cancelled.set()
 
@@ -172,9 +195,10 @@ class Runner:
         def fetch() -> FailureInfo | None:
             from .transfer import fetch_all
 
-            return self._install(run, cancelled) or fetch_all(
-                run.document.resource_files or [], f"{run.directory}/wd", user.credentials, self._supplies, cancelled
-            )
+            failure = self._install(run, cancelled)
+            for directory, files in () if failure else _files(run):
+                failure = failure or fetch_all(files, directory, user.credentials, self._supplies, cancelled)
+            return failure
 
         def fetched(failure: FailureInfo | None) -> None:
             run.cancelled = None
@@ -185,7 +209,7 @@ class Runner:
             if failure:
                 self._fail_to_start(run, failure)
             else:
-                self._spawn(run, user)
+                self._begin(run, user)
 
         self._loop.in_thread("download", _DOWNLOADS, fetch, fetched)
 
@@ -199,16 +223,36 @@ class Runner:
             pass
         return None
 
-    def _spawn(self, run: Run, user: User) -> None:
+    def _begin(self, run: Run, user: User) -> None:
+        """All is there: run the first command."""
+        settings = run.document.multi_instance_settings
+        if not run.membership or settings is None:
+            self._spawn(run, user)
+        elif settings.coordination_command_line:
+            run.is_coordinating = True
+            self._spawn(run, user, settings.coordination_command_line)
+        else:
+            self._coordinated(run)
+
+    def _coordinated(self, run: Run) -> None:
+        run.is_coordinating, run.has_process, run.is_coordinated = False, False, True
+        if run.on_coordinated:
+            run.on_coordinated()
+
+    def _spawn(self, run: Run, user: User, coordination: str = "") -> None:
+        """Start the task's own command, or the one that comes before it on all nodes."""
         try:
             command = Command(
-                words=commandline.split(run.document.command_line),
+                words=commandline.split(coordination or run.document.command_line),
                 environment=self._environment(run, user),
                 directory=run.directory,
                 working_directory=f"{run.directory}/wd",
                 credentials=user.credentials,
+                output_directory=self._work.coordination(run.directory, user)
+                if coordination and run.membership and not run.membership.number
+                else "",
             )
-            self.trees.spawn(command, keeps_background=run.prepares)
+            self.trees.spawn(command, keeps_background=run.prepares or bool(coordination))
         except ProgramNotFoundError as error:
             self._fail_to_start(run, failures.program_not_found(str(error)))
         except (LaunchError, ValueError, OSError) as error:
@@ -219,6 +263,8 @@ class Runner:
     def _environment(self, run: Run, user: User) -> dict[str, str]:
         settings = (run.environment, run.document.environment())
         environment = self._work.environment(run.directory, user, settings, run.attempt, run.preparation)
+        if run.membership:
+            environment |= gang_variables(run.directory, run.membership)
         return {**environment, **self.pool_packages, **run.provided}
 
     def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:
@@ -227,12 +273,23 @@ class Runner:
         self._end(run, Outcome(None, failure))
 
     def _finish(self, run: Run, exit_code: int) -> None:
+        if run.is_coordinating:
+            run.is_coordinating = False
+            if exit_code or run.has_exceeded or run.is_stopped:
+                run.coordination_exit_code = exit_code
+                self.trees.kill_background(run.directory)
+            else:
+                self._coordinated(run)
+            return
         failure = None
         if run.has_exceeded:
             failure = failures.time_limit_reached(run.max_wall_clock_time / SECOND)
+        elif run.coordination_exit_code is not None:
+            exit_code = run.coordination_exit_code
+            failure = failures.coordination_failed(exit_code, run.membership)
         elif exit_code:
             failure = failures.exit_code_failure(exit_code)
-        due = [file for file in run.document.output_files or () if file.is_due(exit_code)]
+        due = [file for file in _output_files(run) if file.is_due(exit_code)]
         if due and run.user and not run.is_stopped:
             self._upload(run, run.user, due, Outcome(exit_code, failure))
         else:
@@ -269,3 +326,18 @@ class Runner:
                 self._halt(run)
         left = [run.deadline for run in self._runs.values() if run.deadline is not None and not run.has_exceeded]
         self._next_deadline = min(left, default=None)
+
+
+def _files(run: Run) -> list[tuple[str, list[ResourceFile]]]:
+    """What is to be fetched for a run, by directory. Of a multi-instance task's own files, the primary has all."""
+    files = []
+    settings = run.document.multi_instance_settings
+    if run.membership and settings and settings.common_resource_files:
+        files.append((run.directory, settings.common_resource_files))
+    if run.document.resource_files and not (run.membership and run.membership.number):
+        files.append((f"{run.directory}/wd", run.document.resource_files))
+    return files
+
+
+def _output_files(run: Run) -> list[OutputFile]:
+    return [] if run.membership and run.membership.number else run.document.output_files or []

@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 
 from . import linux
+from .hosts import name_hosts
 
 #: Where a node's root is seen, as on a real node.
 ROOT = Path("/mnt/batch/tasks")
@@ -104,7 +105,7 @@ def enter(directory: Path, hidden: list[Path], hostname: str, address: str) -> N
     linux.pivot_root(".", ".")
     linux.unmount(".")
     os.chdir("/")
-    _name_host(hostname, address)
+    name_hosts([(hostname, address)])
 
 
 def _overlay_machine(directory: Path, view: Path) -> None:
@@ -247,13 +248,3 @@ def _keep(path: Path, view: Path) -> None:
         place.mkdir(parents=True)
         linux.mount(str(path), str(place), flags=linux.MS_BIND)
         linux.make_read_only(str(place))
-
-
-def _name_host(hostname: str, address: str) -> None:
-    """Let the node find itself by name."""
-    hosts = Path("/etc/hosts")
-    line = f"{address}\t{hostname}\n"
-    with contextlib.suppress(OSError):
-        content = hosts.read_text() if hosts.exists() else ""
-        if line not in content:
-            hosts.write_text(content + line)

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from millpond.common.agent_protocol import Attempt, Welcome, task_directory
+from millpond.common.agent_protocol import Attempt, Membership, Welcome, task_directory
 
 from .disk import RESERVED_BYTES
 from .expansion import expanded
@@ -26,6 +26,8 @@ from .users import User
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Where OpenSSL, Python's requests and curl look for a file of authorities.
 _BUNDLE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+#: The port in the primary's address that multi-instance tasks are told. Nobody listens there by itself.
+_PRIMARY_PORT = 6000
 
 
 class WorkDirectory:
@@ -116,6 +118,14 @@ class WorkDirectory:
         if is_public:
             os.chmod(directory, 0o755)  # noqa: PTH101, S103
 
+    def coordination(self, directory: str, user: User) -> str:
+        """Where the output of the primary's coordination command goes, beside that of the task's own."""
+        path = f"{directory}/coordination"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)  # noqa: PTH102
+            user.credentials.own(path)
+        return path
+
     def close(self, directory: str, user: User) -> None:
         """Make sure that the output files exist where nothing could be started."""
         for name in ("stdout.txt", "stderr.txt"):
@@ -172,3 +182,16 @@ class WorkDirectory:
             own["AZ_BATCH_JOB_PREP_DIR"] = prepared
             own["AZ_BATCH_JOB_PREP_WORKING_DIR"] = f"{prepared}/wd"
         return {**system, **expanded(settings, {**system, **own}), **own}
+
+
+def gang_variables(directory: str, membership: Membership) -> dict[str, str]:
+    """What the commands of a multi-instance task are told of its nodes."""
+    addresses = [member.ip_address for member in membership.members]
+    return {
+        "AZ_BATCH_HOST_LIST": ",".join(addresses),
+        "AZ_BATCH_NODE_LIST": ";".join(addresses),
+        "AZ_BATCH_MASTER_NODE": f"{addresses[0]}:{_PRIMARY_PORT}",
+        "AZ_BATCH_IS_CURRENT_NODE_MASTER": "false" if membership.number else "true",
+        "AZ_BATCH_TASK_SHARED_DIR": directory,
+        "CCP_NODES": " ".join([str(len(addresses)), *(f"{address} 1" for address in addresses)]),
+    }

@@ -44,7 +44,6 @@ def test_refused_members_are_members() -> None:
         (pools.PoolPatch, {"mountConfiguration": [{}]}, "mountConfiguration"),
         (jobs.JobAdd, JOB | {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (jobs.JobPatch, {"allowTaskPreemption": True}, "allowTaskPreemption"),
-        (tasks.TaskAdd, TASK | {"multiInstanceSettings": {"coordinationCommandLine": "x"}}, "multiInstanceSettings"),
         (
             tasks.TaskAdd,
             TASK | {"resourceFiles": [{"httpUrl": "http://u", "filePath": "f", "identityReference": {}}]},

@@ -51,7 +51,7 @@ def test_changes_are_in_order_and_each_is_of_a_version() -> None:
     dates = [change.date for change in versions.CHANGES]
     assert dates == sorted(dates)
     assert set(dates) <= set(versions.VERSIONS)
-    assert len(versions.CHANGES) == 20
+    assert len(versions.CHANGES) == 21
 
 
 #: The last version with the older form, the model, the older form, the newer form.
@@ -79,6 +79,12 @@ BOTH_WAYS: list[tuple[str, type[Model], dict[str, Any], dict[str, Any]]] = [
         pools.StartTask,
         {"runElevated": False},
         {"userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}},
+    ),
+    (
+        "2017-06-01",
+        tasks.MultiInstanceSettings,
+        {"numberOfInstances": 2},
+        {"numberOfInstances": 2, "coordinationCommandLine": ""},
     ),
     ("2017-01-01", pools.PoolResize, {"targetDedicated": 3}, {"targetDedicatedNodes": 3}),
     ("2017-01-01", pools.PoolAdd, {"targetDedicated": 0}, {"targetDedicatedNodes": 0}),

@@ -183,6 +183,7 @@ def _recent_tasks(service: BatchService, call: Call, node: Node) -> list[wire.Re
                 task_url=f"{job_url(call, job.id)}/tasks/{stored.task.id}",
                 job_id=job.id,
                 task_id=stored.task.id,
+                subtask_id=maybe(recent.subtask),
                 task_state=stored.task.state,
                 execution_info=execution_info(stored.task),
             )

@@ -84,6 +84,7 @@ async def pool_patch(service: BatchService, call: Call) -> Answer:
             start_task_wait_for_success=UNSET if start_task is UNSET else start_task.wait_for_success is not False,
             vm_size=UNSET if request.vm_size is UNSET else request.vm_size.lower(),
             task_slots_per_node=request.task_slots_per_node,
+            enable_inter_node_communication=request.enable_inter_node_communication,
             fill_type=UNSET if policy is UNSET else policy.node_fill_type,
             needs_empty_pool=not _ANY_TIME.issuperset(document),
             conditions=call.conditions(),
@@ -208,6 +209,7 @@ def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecific
         last_modified=call.now,
         vm_size=specification.vm_size.lower(),
         task_slots_per_node=specification.task_slots_per_node or 1,
+        enable_inter_node_communication=specification.enable_inter_node_communication or False,
         fill_type=FillType.SPREAD if policy is UNSET else policy.node_fill_type,
         target_dedicated_nodes=specification.target_dedicated_nodes or 0,
         target_low_priority_nodes=specification.target_low_priority_nodes or 0,
@@ -233,8 +235,8 @@ def pool_url(call: Call, pool_id: str) -> str:
 def pool_content(call: Call, pool: Pool, current: tuple[int, int]) -> dict[str, Any]:
     """A pool as it is answered with; ``current``: how many dedicated and low-priority nodes it has."""
     content = {
-        "enableInterNodeCommunication": False,
         **pool.document,
+        "enableInterNodeCommunication": pool.enable_inter_node_communication,
         **auto_scale_content(pool.auto_scale),
         "id": pool.id,
         "url": pool_url(call, pool.id),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from millpond.common.agent_protocol import task_directory
 from millpond.common.clock import to_etag, to_iso
@@ -26,7 +27,7 @@ from ..errors import error
 from ..model.exit_conditions import DependencyAction, ExitConditions, ExitOptions, JobAction
 from ..model.job import Job
 from ..model.keys import task_key
-from ..model.task import Task, TaskState
+from ..model.task import Instance, Task, TaskState
 from ..store.base import StoredTask
 from . import versions
 from .constraints import read_constraints
@@ -106,6 +107,7 @@ def _checked(task: wire.TaskAdd) -> wire.TaskAdd | tuple[str, ServiceError]:
 
 def _new_task(request: wire.TaskAdd) -> NewTask:
     retries, wall_clock, retention = read_constraints(request.constraints or None)
+    gang = request.multi_instance_settings
     return NewTask(
         id=request.id,
         document=encode(request),
@@ -113,6 +115,7 @@ def _new_task(request: wire.TaskAdd) -> NewTask:
         max_task_retry_count=retries,
         max_wall_clock_time=wall_clock,
         retention_time=retention,
+        number_of_instances=None if gang is UNSET else gang.number_of_instances or 1,
         depends_on=None if request.depends_on is UNSET else _prerequisites(request.depends_on),
         exit_conditions=None if request.exit_conditions is UNSET else _exit_conditions(request.exit_conditions),
         affinity=None if request.affinity_info is UNSET else _wanted_node(request.affinity_info.affinity_id),
@@ -185,9 +188,12 @@ async def task_get(service: BatchService, call: Call) -> Answer:
 
 
 async def task_list_subtasks(service: BatchService, call: Call) -> Answer:
-    """A task that runs on one node alone has none."""
-    find_task(service, call)
-    return listing(call, [], wire.Subtask, "subtasks")
+    """Those of the latest run. A task that runs on one node alone has none."""
+    job, stored = find_task(service, call)
+    gang = stored.task.gang if stored.task.state is not TaskState.ACTIVE else None
+    members = list(enumerate(gang.instances))[1:] if gang is not None else []
+    subtasks = [_subtask(call, job, stored.task, number, member) for number, member in members]
+    return listing(call, subtasks, wire.Subtask, "subtasks")
 
 
 async def task_update(service: BatchService, call: Call) -> Answer:
@@ -280,6 +286,22 @@ def execution_info(task: Task) -> wire.TaskExecutionInfo:
         requeue_count=task.requeue_count,
         last_requeue_time=maybe_time(task.last_requeue_time),
         result=maybe(task.result),
+    )
+
+
+def _subtask(call: Call, job: Job, task: Task, number: int, subtask: Instance) -> wire.Subtask:
+    return wire.Subtask(
+        id=number,
+        node_info=node_info(call, job.id, replace(task, node_id=subtask.node_id)),
+        start_time=maybe_time(subtask.start_time),
+        end_time=maybe_time(subtask.end_time),
+        exit_code=maybe(subtask.exit_code),
+        failure_info=UNSET if subtask.failure is None else failure_info(subtask.failure),
+        state=subtask.state.value,
+        state_transition_time=to_iso(subtask.state_transition_time),
+        previous_state=UNSET if subtask.previous_state is None else subtask.previous_state.value,
+        previous_state_transition_time=maybe_time(subtask.previous_state_transition_time),
+        result=maybe(subtask.result),
     )
 
 

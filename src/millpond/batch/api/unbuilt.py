@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from ..errors import error
-from .wire import common, jobs, nodes, pools, tasks
+from .wire import common, jobs, nodes, pools
 from .wire.fields import Model, wire_name
 from .wire.shape import members
 
@@ -52,9 +52,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     },
     jobs.JobChange: {
         "allow_task_preemption": "Tasks are never preempted.",
-    },
-    tasks.TaskSpecification: {
-        "multi_instance_settings": "Multi-instance tasks are not supported yet.",
     },
 }
 

@@ -244,6 +244,15 @@ def _unmanage_disk(disk: Json) -> None:
 
 
 #: Oldest first.
+def _need_coordination(settings: Json) -> None:
+    settings.setdefault("coordinationCommandLine", "")
+
+
+def _leave_coordination(settings: Json) -> None:
+    if not settings["coordinationCommandLine"]:
+        del settings["coordinationCommandLine"]
+
+
 CHANGES: tuple[VersionChange, ...] = (
     VersionChange(
         "2016-02-01",
@@ -290,6 +299,13 @@ CHANGES: tuple[VersionChange, ...] = (
         "a user's SSH key moved into linuxUserConfiguration",
         (pools.UserAccount,),
         _configure_linux_user,
+    ),
+    VersionChange(
+        "2017-09-01",
+        "multi-instance tasks must have a coordination command",
+        (tasks.MultiInstanceSettings,),
+        _need_coordination,
+        _leave_coordination,
     ),
     VersionChange("2017-09-01", "disks are no longer made of images", (pools.OsDisk,), _drop_image_uris),
     VersionChange(

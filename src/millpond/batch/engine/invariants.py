@@ -10,8 +10,8 @@ from ..model.pool import AllocationState, NodeState, SchedulingState
 from ..model.schedule import JobSchedule, JobScheduleState
 from ..model.task import Task, TaskState, Withdrawal
 from .placement import has_place
-from .scheduler import choose
-from .slots import JobWork, NodeSlots, PoolSlots
+from .scheduler import choose, is_first
+from .slots import GANG, JobWork, NodeSlots, PoolSlots
 from .state import State
 
 
@@ -38,8 +38,9 @@ def check(state: State) -> None:
     scaled = {key for key, pool in state.pools.items() if pool.auto_scale is not None}
     _require(set(state.histories) <= scaled, "samples are kept of pools that do not scale by themselves")
     _require(state.is_sampling or not scaled, "no moment will come at which pools that scale are sampled")
-    for task, node in state.dying.items():
-        _require(task in node.dying, f"an attempt at {task} is being ended, and its node does not know")
+    for task, nodes in state.dying.items():
+        told = all(task in node.dying for node in nodes)
+        _require(told, f"attempts at {task} are being ended, and their nodes do not know")
 
 
 def _require(holds: bool, claim: str) -> None:
@@ -58,7 +59,8 @@ def _sort_tasks(state: State) -> tuple[dict[str, list[Task]], dict[str, list[Tas
         held_back = task.pending_dependencies and task.withdrawal is not Withdrawal.EARLIER
         _require(not held_back, f"task {key} is {task.state} and in memory, and still depends on others")
         if has_place(task):
-            by_node.setdefault(task.node or "", []).append(task)
+            for node in task.places:
+                by_node.setdefault(node, []).append(task)
             by_job.setdefault(task.job, []).append(task)
         else:
             _require(task.is_waiting, f"task {key} is in memory, though {task.state}")
@@ -71,10 +73,10 @@ def _sort_tasks(state: State) -> tuple[dict[str, list[Task]], dict[str, list[Tas
 def _check_node(state: State, key: str, slots: NodeSlots, tasks: list[Task]) -> None:
     node = state.nodes[key]
     placed = [task for task in tasks if task.state is not TaskState.ACTIVE]
-    running = {(t.job, t.key): state.job_work[t.job].size_of(t.key, t.required_slots) for t in placed}
+    running = {(t.job, t.key): state.job_work[t.job].size_of(t) for t in placed}
     ahead = {(t.job, t.key) for t in tasks if t.state is TaskState.ACTIVE and t.withdrawal is None}
     recalled = {(t.job, t.key) for t in tasks if t.state is TaskState.ACTIVE and t.withdrawal is not None}
-    used = sum(running.values())
+    used = sum(1 if size > GANG else size for size in running.values())
     _require(used <= slots.total, f"node {key} is oversold: {used} of {slots.total} slots, {running}")
     _require(slots.running == running, f"node {key} counts other running tasks than there are")
     _require(slots.free == slots.total - used, f"node {key} counts {slots.free} free slots")
@@ -151,11 +153,13 @@ def _check_preparation(state: State, work: JobWork, placed: list[Task]) -> None:
         _require((node in work.preparing) == runs, f"job {name} is wrong about {node} being prepared")
         _require(not (record.is_barred and record.is_prepared), f"{node} is both barred from and prepared for {name}")
     for task in placed:
-        found = work.nodes.get(task.node or "")
-        if task.state is TaskState.PREPARING:
-            _require(found is not None and found.preparation.attempt > 0, f"{task.key} of {name} waits for nothing")
+        found = [work.nodes.get(place) for place in task.places]
+        if task.state is TaskState.PREPARING and (task.gang is None or task.withdrawal is None):
+            waits = any(record is not None and record.preparation.attempt > 0 for record in found)
+            _require(waits, f"{task.key} of {name} waits for nothing")
         elif task.state is TaskState.RUNNING and preparation is not None and preparation.wait_for_success:
-            _require(found is not None and found.is_prepared, f"{task.key} of {name} runs where nothing is prepared")
+            ready = all(record is not None and record.is_prepared for record in found)
+            _require(ready, f"{task.key} of {name} runs where nothing is prepared")
 
 
 def _check_pool(state: State, key: str, pool: PoolSlots) -> None:
@@ -177,17 +181,40 @@ def _check_pool(state: State, key: str, pool: PoolSlots) -> None:
         moving = (NodeState.CREATING, NodeState.LEAVING_POOL)
         restless = [name for name in pool.nodes if state.nodes[name].state in moving]
         _require(not restless, f"pool {key} is steady, and these nodes join or leave: {restless}")
+    open_nodes = sum(node.is_open for node in pool.nodes.values())
+    _require(pool.open_nodes == open_nodes, f"pool {key} counts {pool.open_nodes} open nodes")
+    _check_gangs(state, pool)
     _check_all_is_placed(state, pool)
 
 
+def _check_gangs(state: State, pool: PoolSlots) -> None:
+    """Every gang has all its nodes or none; none waits beside nodes enough for it."""
+    for job in pool.jobs.values():
+        for task in (state.tasks[job.key, key] for key in job.placed):
+            if task.gang is None or task.state is TaskState.ACTIVE:
+                continue
+            nodes = {instance.node for instance in task.gang.instances}
+            _require(len(nodes) == task.gang.size, f"task {task.key} has {len(nodes)} of {task.gang.size} nodes")
+            whole = len(task.places) == task.gang.size
+            _require(whole or task.withdrawal is not None, f"task {task.key} has lost some of its nodes, and runs on")
+    gang = pool.first_gang() if pool.communicates else None
+    if gang is not None:
+        free = len(pool.nodes_for(gang[0]))
+        _require(free < gang[1] - GANG, f"a gang of job {gang[0].key} waits beside nodes enough")
+
+
 def _check_all_is_placed(state: State, pool: PoolSlots) -> None:
-    """No slot is free beside a task in a window that would fit there."""
+    """No slot is free beside a task in a window that would fit there, and comes before the gang it is kept for."""
+    gang = pool.first_gang() if pool.communicates else None
     for job in pool.jobs.values():
         if job.is_open and not job.is_full:
             if job.is_choosy:
-                _require(choose(state, job) is None, f"a task of job {job.key} waits beside slots that it may have")
+                chosen = choose(state, job)
+                kept = chosen is None or (gang is not None and is_first(gang, job, chosen[0]))
+                _require(kept, f"a task of job {job.key} waits beside slots that it may have")
                 continue
             size = job.queue.first(pool.most_free)
-            _require(size is None, f"a task of job {job.key} needing {size} slots waits beside free ones")
+            kept = gang is not None and is_first(gang, job, size)
+            _require(size is None or kept, f"a task of job {job.key} needing {size} slots waits beside free ones")
             for orders in (pool.index[size] for size in job.indexed):
                 _require(orders[bisect_left(orders, job.order)] == job.order, f"job {job.key} is not where it belongs")

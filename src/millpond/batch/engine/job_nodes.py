@@ -96,7 +96,9 @@ def _preparation_over(state: State, record: JobNode, preparation: PreparationTas
         task = state.tasks[key]
         if task.state is TaskState.PREPARING and task.withdrawal is None:
             if succeeded:
-                start_prepared(state, task, now)
+                nodes = state.job_work[record.job].nodes
+                if task.gang is None or all(node in nodes and nodes[node].is_prepared for node in task.places):
+                    start_prepared(state, task, now)
             else:
                 give_back(state, task, TaskTrigger.LOSE, now)
 

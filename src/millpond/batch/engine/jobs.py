@@ -124,7 +124,7 @@ def _add_manager(state: State, job: Job, manager: ManagerTask, now: int) -> None
     )
     state.count_added(job)
     state.save_task(None, task, manager.document)
-    wait_for_place(state, task)
+    wait_for_place(state, task, now)
 
 
 def arm_timers(state: State, job: Job, now: int) -> None:

@@ -81,6 +81,7 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.TaskDeleteRequested: task_rules.on_task_delete_requested,
     messages.TaskReactivateRequested: task_rules.on_task_reactivate_requested,
     messages.TaskStarted: task_rules.on_task_started,
+    messages.TaskCoordinated: task_rules.on_task_coordinated,
     messages.TaskEnded: task_rules.on_task_ended,
     messages.DependentsDue: dependencies.on_dependents_due,
     messages.PlacementsOverdue: scheduler.recall_overdue,

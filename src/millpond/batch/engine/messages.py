@@ -46,6 +46,7 @@ class PoolPatchRequested(Event, frozen=True, kw_only=True):
     start_task_wait_for_success: bool | msgspec.UnsetType | None = msgspec.UNSET
     vm_size: str | msgspec.UnsetType = msgspec.UNSET
     task_slots_per_node: int | msgspec.UnsetType = msgspec.UNSET
+    enable_inter_node_communication: bool | msgspec.UnsetType = msgspec.UNSET
     fill_type: FillType | msgspec.UnsetType = msgspec.UNSET
     #: The request changes what may change only while the pool has no nodes.
     needs_empty_pool: bool = False
@@ -286,6 +287,8 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     depends_on: Prerequisites | None = None
     exit_conditions: ExitConditions | None = None
     affinity: str | None = None
+    #: Of a multi-instance task: how many nodes it takes.
+    number_of_instances: int | None = None
 
 
 class TasksAddRequested(Event, frozen=True, kw_only=True):
@@ -385,6 +388,14 @@ class TaskStarted(Event, frozen=True, kw_only=True):
     boot: int
     attempt: AttemptRef
     start_time: int
+
+
+class TaskCoordinated(Event, frozen=True, kw_only=True):
+    """A multi-instance task's coordination command has succeeded on a node."""
+
+    node: str
+    boot: int
+    attempt: AttemptRef
 
 
 class TaskEnded(Event, frozen=True, kw_only=True):
@@ -560,6 +571,13 @@ class StartTask(Effect, frozen=True, kw_only=True):
     attempt: AttemptRef
     required_slots: int
     kind: JobTaskKind | None = None
+
+
+class RunPrimary(Effect, frozen=True, kw_only=True):
+    """Have the primary's node run a multi-instance task's own command: all coordination commands have succeeded."""
+
+    node: str
+    attempt: AttemptRef
 
 
 class StopTask(Effect, frozen=True, kw_only=True):

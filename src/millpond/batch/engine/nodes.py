@@ -23,6 +23,7 @@ from ..model.pool import (
 )
 from ..model.task import Task, TaskResult, TaskState, Withdrawal
 from . import job_nodes
+from .gangs import run_if_coordinated
 from .job_nodes import vacate
 from .messages import (
     AgentConnected,
@@ -51,9 +52,9 @@ from .placement import (
     attempt_of,
     bury_dead,
     end,
+    give_up,
     outlive,
     recall_ahead,
-    return_withdrawn,
     start_order,
     withdraw,
 )
@@ -136,15 +137,17 @@ def _contact_again(state: State, node: Node, slots: NodeSlots, event: AgentConne
     _find_state(state, node, now, is_prepared=event.is_prepared)
     bury_dead(state, slots)
     _settle_withdrawn(state, slots, set(event.holding), now)
-    _take_care_of_strays(state, slots, event.holding)
+    _take_care_of_strays(state, slots, event.holding, now)
     keys = slots.tasks()
     start = job_nodes.under_way(state, slots)
-    start += [start_order(state, key) for key in keys if _is_known(state.tasks[key])]
+    start += [start_order(state, key, node.key) for key in keys if _is_known(state.tasks[key])]
     state.order(SyncNode(node=node.key, start=start))
     withdrawn = [attempt_of(state.tasks[key]) for key in keys if state.tasks[key].withdrawal is not None]
     over = [AttemptRef(*key, attempt) for key, attempt in slots.dying.items()]
     for attempt in [*withdrawn, *over]:
         state.order(StopTask(node=node.key, attempt=attempt))
+    for key in keys:
+        run_if_coordinated(state, state.tasks[key], node.key)
 
 
 def _is_known(task: Task) -> bool:
@@ -158,10 +161,10 @@ def _settle_withdrawn(state: State, slots: NodeSlots, holding: set[AttemptRef], 
     for key in slots.tasks():
         task = state.tasks.get(key)
         if task is not None and task.withdrawal is not None and attempt_of(task) not in holding:
-            return_withdrawn(state, task, now)
+            give_up(state, task, slots, now)
 
 
-def _take_care_of_strays(state: State, slots: NodeSlots, holding: Sequence[AttemptRef]) -> None:
+def _take_care_of_strays(state: State, slots: NodeSlots, holding: Sequence[AttemptRef], now: int) -> None:
     """What the node holds and should not, it is to end, and the tasks in question get no place before it has."""
     placed = {attempt_of(state.tasks[key]) for key in slots.tasks()}
     placed.update(order.attempt for order in job_nodes.under_way(state, slots))
@@ -172,7 +175,7 @@ def _take_care_of_strays(state: State, slots: NodeSlots, holding: Sequence[Attem
         task = state.find_task(*key)
         if task is not None and task.is_waiting and attempt.job in state.jobs:
             state.dequeue(task)
-            outlive(state, task, slots, attempt.attempt)
+            outlive(state, task, [slots], attempt.attempt, now)
         else:
             state.mourn(slots, key, attempt.attempt)
 

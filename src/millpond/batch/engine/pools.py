@@ -103,7 +103,13 @@ def on_pool_patch_requested(state: State, event: PoolPatchRequested, now: int) -
         )
     changed = {
         name: getattr(event, name)
-        for name in ("start_task_wait_for_success", "vm_size", "task_slots_per_node", "fill_type")
+        for name in (
+            "start_task_wait_for_success",
+            "vm_size",
+            "task_slots_per_node",
+            "enable_inter_node_communication",
+            "fill_type",
+        )
         if getattr(event, name) is not UNSET
     }
     pool = replace(

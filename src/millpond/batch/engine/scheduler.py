@@ -7,6 +7,13 @@ over, so a task that needs many slots does not hold up smaller ones behind it; t
 small tasks can keep a big one waiting. The search looks at tasks in the job's window only (:mod:`.waiting`). A task
 needing more slots than a node of the pool has at all is never placed and never in the way.
 
+**Gangs.** A multi-instance task takes as many free nodes at once as it has instances, or waits. While the first one in
+order for which the pool has nodes enough waits for them to become free, nothing that comes after it in order is
+placed: the free nodes are kept for it, and it gets its place when enough others have ended their tasks. As only the
+first in order has nodes kept for it, two gangs never wait for each other's; as nothing is kept but what is free, and
+that follows from the order alone, there is nothing to remember. What comes before it in order is placed as ever. A
+gang that needs more nodes than the pool has working is passed over. (Nodes of a pool that takes gangs have one slot.)
+
 **Placing ahead.** When no node has room, short tasks are sent to a node before its slots are free, so that the next
 one starts there without a round trip through the service and its commit. How many, follows from the job's recent run
 times: :data:`AHEAD_HORIZON` of work for each slot, which is several such round trips, but at most
@@ -31,8 +38,8 @@ from ..model.keys import node_key
 from ..model.pool import NodeState
 from .job_nodes import is_prepared
 from .messages import PlacementsOverdue, RaiseAt
-from .placement import place, place_ahead, place_unprepared, recall_ahead
-from .slots import JobWork, NodeSlots, PoolSlots
+from .placement import place, place_ahead, place_gang, place_unprepared, recall_ahead
+from .slots import GANG, JobWork, NodeSlots, PoolSlots
 from .state import State
 
 #: Work placed ahead for each slot, in microseconds.
@@ -47,7 +54,7 @@ def schedule(state: State, pool: PoolSlots, now: int) -> None:
     """Place all that can be placed in a pool."""
     _reindex_stale(state, pool)
     _fill_free_slots(state, pool, now)
-    if pool.thirsty:
+    if pool.thirsty and not (pool.communicates and pool.first_gang()):
         _place_ahead(state, pool, now)
 
 
@@ -56,11 +63,15 @@ def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
     while pool.mask:
         largest = pool.most_free
         job = pool.first_job(largest)
-        if job is None:
-            break
-        size = _first_size(state, job, largest)
-        if size is None:
+        size = None if job is None else _first_size(state, job, largest)
+        if job is not None and size is None:
             continue
+        if pool.communicates and (gang := pool.first_gang()) and is_first(gang, job, size):
+            if not _place_gang(state, pool, *gang, now):
+                break
+            continue
+        if job is None or size is None:
+            break
         if job.is_choosy:
             chosen = choose(state, job)
             if chosen is None:
@@ -106,6 +117,27 @@ def choose(state: State, job: JobWork) -> tuple[int, NodeSlots] | None:
         if job.admits(node, task, is_dedicated=state.nodes[node.key].is_dedicated):
             return size, node
     return None
+
+
+def is_first(gang: tuple[JobWork, int], job: JobWork | None, size: int | None) -> bool:
+    """Whether a gang comes before the job's first task of a size, if there is one."""
+    if job is None or size is None:
+        return True
+    work, gang_size = gang
+    return (work.order, work.queue.first_seq(gang_size)) < (job.order, job.queue.first_seq(size))
+
+
+def _place_gang(state: State, pool: PoolSlots, job: JobWork, size: int, now: int) -> bool:
+    """Place a job's first gang of a size, if there are nodes enough that are free."""
+    nodes = pool.nodes_for(job)[: size - GANG]
+    if len(nodes) < size - GANG:
+        return False
+    nodes.sort(key=lambda slots: state.nodes[slots.key].number)
+    task = state.dequeue_first(job, size)
+    prepared = [job.preparation is None or is_prepared(state, job, node, now) for node in nodes]
+    place_gang(state, task, nodes, now, is_prepared=all(prepared))
+    _reindex_if_due(state, job, size)
+    return True
 
 
 def _place_ahead(state: State, pool: PoolSlots, now: int) -> None:

@@ -7,6 +7,8 @@ which buckets hold any.
 Besides the tasks that run, a node may hold tasks *placed ahead*: it starts them by itself as slots become free. They
 take no slots here until then. Only nodes without a free slot hold any, and only behind tasks of the same job and size,
 a divisor of the node's slots: so whenever one ends the next one fits, and both sides know which one that is.
+
+A *gang* (a multi-instance task) has a place on several nodes, one slot on each; nodes that take gangs have one slot.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from collections.abc import Iterator, Mapping
 from ..model.job import PreparationTask
 from ..model.job_node import JobNode
 from ..model.pool import FillType
-from ..model.task import TaskResult
+from ..model.task import Task, TaskResult
 from .waiting import JobQueue
 
+#: Above the slots of any node: the size of a gang is this and its number of nodes.
+GANG = 1 << 16
 #: (job key, task key).
 TaskKey = tuple[str, str]
 #: Sorts jobs by the order in which their tasks are placed: falling priority, then age.
@@ -54,7 +58,7 @@ class NodeSlots:
         self.pool = pool
         self.total = total
         self.free = total
-        #: Slots by task; tasks whose end was ordered and not confirmed are among them.
+        #: Sizes by task; tasks whose end was ordered and not confirmed are among them.
         self.running: dict[TaskKey, int] = {}
         #: How many tasks of each job and size run.
         self.kinds: dict[tuple[str, int], int] = {}
@@ -97,20 +101,25 @@ class NodeSlots:
         self.running[task] = size
         kind = (task[0], size)
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
-        self.free -= size
+        self.free -= 1 if size > GANG else size
         self.shelve()
 
     def vacate(self, task: TaskKey) -> None:
         """Give up a task's place, of whichever kind."""
         size = self.running.pop(task, 0)
         if size:
-            self.free += size
+            self.free += 1 if size > GANG else size
             kind = (task[0], size)
             self.kinds[kind] -= 1
             if not self.kinds[kind]:
                 del self.kinds[kind]
         elif self.ahead.pop(task, None) is None:
             del self.recalled[task]
+        self.shelve()
+
+    def set_open(self, is_open: bool) -> None:
+        self.pool.open_nodes += is_open - self.is_open
+        self.is_open = is_open
         self.shelve()
 
     def shelve(self) -> None:
@@ -140,6 +149,7 @@ class JobWork:
         "barred",
         "dedicated",
         "exclusive",
+        "has_gangs",
         "indexed",
         "is_open",
         "key",
@@ -165,6 +175,8 @@ class JobWork:
         self.limit = -1
         #: Whether its tasks may be placed.
         self.is_open = False
+        #: Whether there were gangs among its waiting tasks: which of them fit depends on how many nodes there are.
+        self.has_gangs = False
         #: Sizes under which the pool's index has it; 0: its window is to be refilled first.
         self.indexed: frozenset[int] = frozenset()
         #: A cautious moving average of its tasks' run times in microseconds: up at once, down slowly.
@@ -189,9 +201,12 @@ class JobWork:
         """Whether :meth:`admits` may say no."""
         return bool(self.barred) or self.dedicated is not None
 
-    def size_of(self, task: str, required_slots: int) -> int:
-        """How many slots a task takes: all of the node's, if it wants to be alone there."""
-        return required_slots if task != self.exclusive else max(required_slots, self.pool.slots)
+    def size_of(self, task: Task) -> int:
+        """Where a task fits: how many slots it takes, which are all of a node's if it wants to be alone there; or how
+        many nodes, of a gang, above :data:`GANG`."""
+        if task.gang is not None:
+            return GANG + task.gang.size
+        return task.required_slots if task.key != self.exclusive else max(task.required_slots, self.pool.slots)
 
     @property
     def is_full(self) -> bool:
@@ -208,6 +223,7 @@ class PoolSlots:
     __slots__ = (
         "ahead_watched",
         "buckets",
+        "communicates",
         "failed",
         "fill_type",
         "index",
@@ -215,6 +231,7 @@ class PoolSlots:
         "key",
         "mask",
         "nodes",
+        "open_nodes",
         "slots",
         "stale",
         "succeeded",
@@ -225,8 +242,12 @@ class PoolSlots:
         self.key = key
         #: Slots of a node; 0 where the pool does not exist.
         self.slots = 0
+        #: Whether its nodes may talk to each other.
+        self.communicates = False
         self.fill_type = FillType.SPREAD
         self.nodes: dict[str, NodeSlots] = {}
+        #: How many of them take tasks.
+        self.open_nodes = 0
         self.jobs: dict[str, JobWork] = {}
         self.buckets: list[OrderedDict[str, NodeSlots]] = []
         #: Bit n is set where bucket n is not empty.
@@ -254,6 +275,17 @@ class PoolSlots:
         self.slots = slots
         self.buckets = [OrderedDict() for _ in range(slots + 1)]
         self.mask = 0
+
+    def could_run(self, slots: int, size: int) -> bool:
+        """Whether a task of this size fits on its nodes, if they are free and in order."""
+        if size < GANG:
+            return slots <= self.slots
+        return self.communicates and self.slots == 1 and size <= GANG + len(self.nodes)
+
+    def nodes_for(self, job: JobWork) -> list[NodeSlots]:
+        """The nodes that a gang of a job could have now."""
+        free = self.buckets[1].values() if self.slots == 1 else ()
+        return [node for node in free if node.key not in job.barred]
 
     @property
     def most_free(self) -> int:
@@ -285,6 +317,17 @@ class PoolSlots:
             if size <= largest and orders and (best is None or orders[0] < best):
                 best = orders[0]
         return self.jobs[best[2]] if best is not None else None
+
+    def first_gang(self) -> tuple[JobWork, int] | None:
+        """The first job in order with a gang waiting that the pool has enough nodes for, busy or not; and its size."""
+        best: tuple[JobOrder, int, int] | None = None
+        for size, orders in self.index.items():
+            if size > GANG and orders:
+                job = self.jobs[orders[0][2]]
+                found = (job.order, job.queue.first_seq(size), size)
+                if size <= GANG + self.open_nodes - len(job.barred) and (best is None or found < best):
+                    best = found
+        return None if best is None else (self.jobs[best[0][2]], best[2])
 
     def reindex(self, job: JobWork, sizes: frozenset[int]) -> None:
         """Have the index hold the job under these sizes."""

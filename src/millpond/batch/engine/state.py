@@ -51,8 +51,8 @@ class State:
         self.scheduled_jobs: dict[str, dict[str, None]] = {}
         #: Per job schedule: the moment for which it is to be looked at again.
         self.alarms: dict[str, int] = {}
-        #: Attempts that are being ended though their tasks are over or gone, by task: on which node.
-        self.dying: dict[TaskKey, NodeSlots] = {}
+        #: Attempts that are being ended though their tasks are over or gone, by task: on which nodes.
+        self.dying: dict[TaskKey, tuple[NodeSlots, ...]] = {}
         #: Waiting tasks in memory.
         self.waiting = 0
         #: Samples of the pools that scale by themselves, and whether an event will come that takes the next ones.
@@ -137,7 +137,9 @@ class State:
     def _index_pool(self, pool: Pool) -> None:
         slots = self.slots_of(pool.key)
         slots.fill_type = pool.fill_type
-        if slots.slots != pool.task_slots_per_node:
+        communicates = pool.enable_inter_node_communication
+        if slots.slots != pool.task_slots_per_node or slots.communicates != communicates:
+            slots.communicates = communicates
             self._resize_nodes(slots, pool.task_slots_per_node)
         self.stirred_pools[pool.key] = None
 
@@ -145,8 +147,18 @@ class State:
         """Nodes of this pool have this many slots from now on; which tasks fit is to be found out anew."""
         pool.resize_nodes(slots)
         for work in pool.jobs.values():
-            self._close(work)
-            self._open_if_due(work)
+            self._reopen(work)
+
+    def _reconsider_gangs(self, pool: PoolSlots) -> None:
+        """The pool has more or fewer nodes now; which gangs fit is to be found out anew."""
+        if pool.communicates:
+            for work in pool.jobs.values():
+                if work.has_gangs:
+                    self._reopen(work)
+
+    def _reopen(self, work: JobWork) -> None:
+        self._close(work)
+        self._open_if_due(work)
 
     def _drop_if_unused(self, pool: PoolSlots) -> None:
         if not pool.jobs and pool.key not in self.pools:
@@ -166,6 +178,7 @@ class State:
             pool = self.slots_of(node.pool)
             slots = NodeSlots(node.key, pool, pool.slots)
             self.node_slots[node.key] = pool.nodes[node.key] = slots
+            self._reconsider_gangs(pool)
         self.refresh(self.node_slots[node.key])
         self.stirred_pools[node.pool] = None
 
@@ -177,13 +190,12 @@ class State:
     def refresh(self, slots: NodeSlots) -> None:
         """Find out whether a node takes tasks."""
         node = self.nodes[slots.key]
-        slots.is_open = (
+        slots.set_open(
             slots.connected
             and node.state in WORKING
             and node.scheduling_state is SchedulingState.ENABLED
             and node.drain_then is None
         )
-        slots.shelve()
         self.stirred_nodes[slots.key] = None
         self.stirred_pools[node.pool] = None
         self.stirred_jobs.update(slots.jobs)
@@ -191,9 +203,9 @@ class State:
     def remove_node(self, key: str) -> None:
         """The node has no tasks any more."""
         slots = self.node_slots.pop(key)
-        slots.is_open = False
-        slots.shelve()
+        slots.set_open(False)
         del slots.pool.nodes[key]
+        self._reconsider_gangs(slots.pool)
         self.stirred_pools[slots.pool.key] = None
         del self.nodes[key]
         self._changes.nodes[key] = None
@@ -380,20 +392,20 @@ class State:
         self._changes.dependencies[Dependency(job, prerequisite, seq)] = is_open
 
     def load_placed(self, task: Task) -> None:
-        """Take in a stored task that has a place; its node and job are there."""
-        assert task.node is not None  # noqa: S101 - it has a place
+        """Take in a stored task that has a place; its nodes and job are there."""
         key = (task.job, task.key)
         self.tasks[key] = task
         work = self.job_work[task.job]
         work.placed[task.key] = None
-        slots = self.node_slots[task.node]
-        size = work.size_of(task.key, task.required_slots)
-        if task.state is not TaskState.ACTIVE:
-            slots.occupy(key, size)
-        elif task.withdrawal is None:
-            slots.ahead[key] = size
-        else:
-            slots.recalled[key] = size
+        size = work.size_of(task)
+        for node in task.places:
+            slots = self.node_slots[node]
+            if task.state is not TaskState.ACTIVE:
+                slots.occupy(key, size)
+            elif task.withdrawal is None:
+                slots.ahead[key] = size
+            else:
+                slots.recalled[key] = size
 
     def _hold_back(self, task: Task, count: int) -> None:
         job = self.jobs[task.job]
@@ -418,6 +430,9 @@ class State:
         new = after and _column(after)
         task = after or before
         assert task is not None  # noqa: S101 - one of them is
+        self.stirred_jobs[task.job] = None
+        if old == new:
+            return
         job = self.jobs[task.job]
         tasks, slots = job.task_counts, job.slot_counts
         tasks_now: dict[str, int] = {}
@@ -429,13 +444,15 @@ class State:
             tasks_now[new] = getattr(tasks, new) + 1
             slots_now[new] = getattr(slots, new) + task.required_slots
         self._save_tally(replace(job, task_counts=replace(tasks, **tasks_now), slot_counts=replace(slots, **slots_now)))
-        self.stirred_jobs[job.key] = None
 
     def enqueue(self, task: Task) -> None:
         """A task waits for a place (and is saved as such): keep it in memory if it belongs to its job's window."""
         work = self.job_work[task.job]
         key = (task.job, task.key)
-        if not work.is_open or task.required_slots > work.pool.slots or task.pending_dependencies:
+        if task.gang is not None:
+            work.has_gangs = True
+        fits = work.pool.could_run(task.required_slots, work.size_of(task))
+        if not work.is_open or not fits or task.pending_dependencies:
             self.tasks.pop(key, None)
         else:
             self._push(work, task)
@@ -444,8 +461,7 @@ class State:
         queue = work.queue
         before = queue.length
         has_room = self.waiting < WINDOWS_IN_MEMORY * self.ready_window
-        size = work.size_of(task.key, task.required_slots)
-        left_out = queue.push(task.seq, size, task.key, self.ready_window if has_room else before)
+        left_out = queue.push(task.seq, work.size_of(task), task.key, self.ready_window if has_room else before)
         self.waiting += queue.length - before
         self.tasks[task.job, task.key] = task
         if left_out is not None:
@@ -456,7 +472,7 @@ class State:
         """A waiting task no longer waits, or is to get a place."""
         if self.tasks.pop((task.job, task.key), None) is not None:
             work = self.job_work[task.job]
-            work.queue.remove(task.seq, work.size_of(task.key, task.required_slots), task.key)
+            work.queue.remove(task.seq, work.size_of(task), task.key)
             self.waiting -= 1
             self.touch(work)
 
@@ -500,13 +516,17 @@ class State:
 
     def mourn(self, slots: NodeSlots, key: TaskKey, attempt: int) -> None:
         """The node was told to end an attempt of a task that is over or gone."""
+        if key not in slots.dying:
+            self.dying[key] = (*self.dying.get(key, ()), slots)
         slots.dying[key] = attempt
-        self.dying[key] = slots
 
     def bury(self, slots: NodeSlots, key: TaskKey) -> None:
         """The attempt has ended, or the task that it is an earlier run of takes care of it."""
         del slots.dying[key]
-        if self.dying.get(key) is slots:
+        others = tuple(other for other in self.dying[key] if other is not slots)
+        if others:
+            self.dying[key] = others
+        else:
             del self.dying[key]
         self.stirred_jobs[key[0]] = None
 

@@ -13,15 +13,17 @@ from ..errors import error
 from ..model.exit_conditions import JobAction
 from ..model.job import DisableTasks, Job, JobState, OnTaskFailure
 from ..model.keys import task_key
-from ..model.task import Task, TaskResult, TaskState, Withdrawal
+from ..model.task import Gang, Task, TaskResult, TaskState, Withdrawal
 from . import job_nodes
 from .dependencies import Satisfied, open_dependencies
 from .exit_conditions import job_action, require_effective
+from .gangs import note_coordination, note_end, note_start
 from .jobs import begin_disabling, begin_termination, require_job
 from .messages import (
     ForgetTask,
     NewTask,
     TaskChangeRequested,
+    TaskCoordinated,
     TaskDeleteRequested,
     TaskEnded,
     TaskReactivateRequested,
@@ -34,12 +36,14 @@ from .placement import (
     complete,
     end,
     give_back,
+    give_up,
     has_place,
-    outlive,
     return_withdrawn,
     start_order,
     start_placed,
+    stop_for_good,
     wait_for_place,
+    withdraw,
 )
 from .rules import next_modification, require_conditions
 from .slots import NodeSlots
@@ -101,11 +105,12 @@ def _add(state: State, job_key: str, key: str, new: NewTask, prerequisites: set[
         exit_conditions=new.exit_conditions,
         affinity=new.affinity,
         pending_dependencies=len(prerequisites),
+        gang=None if new.number_of_instances is None else Gang(new.number_of_instances),
     )
     state.count_added(job)
     state.save_task(None, task, new.document)
     open_dependencies(state, task, prerequisites)
-    wait_for_place(state, task)
+    wait_for_place(state, task, now)
     return task
 
 
@@ -123,8 +128,9 @@ def on_task_change_requested(state: State, event: TaskChangeRequested, now: int)
         changed["retention_time"] = event.retention_time
     after = replace(task, **changed)
     state.save_task(task, after)
-    if has_place(after) and after.withdrawal is None:
-        state.order(start_order(state, (after.job, after.key)))  # so its node learns of the limits
+    if after.withdrawal is None and after.state is not TaskState.PREPARING:
+        for node in after.places[:1]:  # so its node learns of the limits; of a gang's, the primary's
+            state.order(start_order(state, (after.job, after.key), node))
     return after
 
 
@@ -147,8 +153,8 @@ def on_task_delete_requested(state: State, event: TaskDeleteRequested, now: int)
     elif task.is_waiting:
         state.dequeue(task)
     state.remove_task(task)
-    if task.node is not None:
-        state.delete_files(task.node, job.id, task.id)
+    for node in task.nodes:
+        state.delete_files(node, job.id, task.id)
 
 
 def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, now: int) -> Task:
@@ -176,15 +182,20 @@ def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, n
         retry_count=0,
         last_retry_time=None,
         satisfies_dependents=False,
+        gang=None if task.gang is None else Gang(task.gang.size),
     )
     state.save_task(task, active)
-    last = state.node_slots.get(task.node or "")
-    if last is not None and not last.connected and task.failure is not None and task.failure.code == "TaskEnded":
-        # Its node may still run it, unless it comes back and says otherwise.
-        outlive(state, active, last, task.attempt)
-    else:
-        wait_for_place(state, active)
+    for last in (state.node_slots.get(node) for node in task.nodes):
+        if last is not None and not last.connected and _was_ended(task):
+            # The node may still run it, unless it comes back and says otherwise.
+            state.mourn(last, (task.job, task.key), task.attempt)
+    wait_for_place(state, active, now)
     return active
+
+
+def _was_ended(task: Task) -> bool:
+    """Whether it was the service that ended it on its last nodes, or on some of them."""
+    return task.gang is not None or (task.failure is not None and task.failure.code == "TaskEnded")
 
 
 def on_task_started(state: State, event: TaskStarted, now: int) -> None:
@@ -193,6 +204,9 @@ def on_task_started(state: State, event: TaskStarted, now: int) -> None:
         job_nodes.on_started(state, event)
         return
     task, slots = found
+    if task.gang is not None and task.gang.instances:
+        note_start(state, task, event, now)
+        return
     if task.state is TaskState.RUNNING:
         if task.start_time != event.start_time:
             state.save_task(task, replace(task, start_time=event.start_time))
@@ -203,11 +217,17 @@ def on_task_started(state: State, event: TaskStarted, now: int) -> None:
         start_placed(state, slots, key, event.start_time, now)
 
 
+def on_task_coordinated(state: State, event: TaskCoordinated, now: int) -> None:
+    found = _find_attempt(state, event)
+    if found is not None and found[0].gang is not None and found[0].gang.instances:
+        note_coordination(state, found[0], event)
+
+
 def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
     found = _find_attempt(state, event)
     runs_anew = False
     if found is not None:
-        runs_anew = _take_end(state, found[0], event, now)
+        runs_anew = _take_end(state, *found, event, now)
     else:
         job_nodes.on_ended(state, event, now)
         dead = state.node_slots.get(event.node)
@@ -217,28 +237,43 @@ def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
     state.order(ForgetTask(node=event.node, attempt=event.attempt, discard=runs_anew))
 
 
-def _take_end(state: State, task: Task, event: TaskEnded, now: int) -> bool:
+def _take_end(state: State, task: Task, slots: NodeSlots, event: TaskEnded, now: int) -> bool:
     """What follows from the end of a task's present attempt; whether the task is to run anew."""
     if task.withdrawal is Withdrawal.EARLIER:
-        return_withdrawn(state, task, now)
+        give_up(state, task, slots, now)
         return True
     failed = event.result is TaskResult.FAILURE
     if event.start_time is not None:
-        if task.withdrawal is None:
+        if task.withdrawal is None and task.gang is None:
             state.job_work[task.job].note_run(max(0, event.end_time - event.start_time))
         _note_on_node(state, task, event)
+    if task.gang is not None:
+        task = note_end(state, task, slots, event, now)
     if failed and task.withdrawal is not None:
-        return_withdrawn(state, task, now)
+        if task.gang is None or not task.places:
+            return_withdrawn(state, task, now)
     elif failed and event.start_time is None and event.failure is None:
         # Its node did not start it, for a reason of its own.
-        give_back(state, task, TaskTrigger.LOSE, now)
+        _go_back(state, task, Withdrawal.RETURN, now)
     elif failed and event.may_retry and _has_retries(task):
         run = {"exit_code": event.exit_code, "failure": event.failure, "start_time": event.start_time}
-        give_back(state, task, TaskTrigger.RETRY, now, **run)
+        _go_back(state, task, Withdrawal.RETRY, now, **run)
     else:
+        if task.gang is not None:
+            stop_for_good(state, task)
         _end_by_itself(state, task, event, now)
         return False
     return True
+
+
+def _go_back(state: State, task: Task, kind: Withdrawal, now: int, **run: Any) -> None:
+    """A task whose run, with this outcome, is not its last waits for another; a gang, once all of it has ended."""
+    if task.gang is not None and task.places:
+        after = replace(task, **run)
+        state.save_task(task, after)
+        withdraw(state, after, kind)
+    else:
+        give_back(state, task, TaskTrigger.RETRY if kind is Withdrawal.RETRY else TaskTrigger.LOSE, now, **run)
 
 
 def _end_by_itself(state: State, task: Task, event: TaskEnded, now: int) -> None:
@@ -283,13 +318,15 @@ def _has_retries(task: Task) -> bool:
     return task.max_task_retry_count < 0 or task.retry_count < task.max_task_retry_count
 
 
-def _find_attempt(state: State, event: TaskStarted | TaskEnded) -> tuple[Task, NodeSlots] | None:
+def _find_attempt(state: State, event: TaskStarted | TaskCoordinated | TaskEnded) -> tuple[Task, NodeSlots] | None:
     """The task and node that a report is about, unless it is about an earlier attempt.
 
     A node never has two attempts of one number, whatever its boots, so a report from an earlier boot is covered.
     """
     task = state.tasks.get((event.attempt.job, event.attempt.task))
-    if task is None or task.node != event.node or task.attempt != event.attempt.attempt:
+    if task is None or task.attempt != event.attempt.attempt:
+        return None
+    if task.node != event.node if task.gang is None else event.node not in task.places:
         return None
     return task, state.node_slots[event.node]
 

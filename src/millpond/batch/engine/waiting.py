@@ -6,7 +6,8 @@ are in the store alone, and the window is refilled from there when it runs low. 
 members: where ``more`` is false, everything that waits is in the window; where it is true, everything up to the seq
 ``loaded_to`` is. Tasks that wait for others (:mod:`.dependencies`) do not count as waiting here until those are done.
 
-Tasks that need more slots than a node of the pool has are no part of the window, so they never block it.
+Tasks that need more slots than a node of the pool has are no part of the window, so they never block it; nor are gangs
+that need more nodes than the pool has, or that its nodes do not take.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bisect import bisect_left, insort
 
 
 class JobQueue:
-    """The window of one job: per size (required slots), the tasks' seqs and keys."""
+    """The window of one job: per size (:meth:`.JobWork.size_of`), the tasks' seqs and keys."""
 
     __slots__ = ("by_size", "length", "loaded_to", "more")
 
@@ -61,6 +62,10 @@ class JobQueue:
             if size <= largest and tasks and (best is None or -tasks[-1][0] < lowest):
                 best, lowest = size, -tasks[-1][0]
         return best
+
+    def first_seq(self, size: int) -> int:
+        """The ``seq`` of the first task of this size."""
+        return -self.by_size[size][-1][0]
 
     def keys(self) -> list[str]:
         return [key for tasks in self.by_size.values() for _, key in tasks]

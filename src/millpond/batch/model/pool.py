@@ -106,6 +106,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     last_modified: int
     vm_size: str
     task_slots_per_node: int = 1
+    enable_inter_node_communication: bool = False
     fill_type: FillType = FillType.SPREAD
     target_dedicated_nodes: int = 0
     target_low_priority_nodes: int = 0
@@ -160,6 +161,8 @@ class RecentTask(msgspec.Struct, frozen=True):
 
     job: str
     task: str
+    #: Of a multi-instance task, where this node is not its primary.
+    subtask: int | None = None
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from .exit_conditions import ExitConditions
 
@@ -33,6 +35,8 @@ class Withdrawal(StrEnum):
     REQUEUE = "requeue"
     #: The service needs the place: counts nowhere.
     RETURN = "return"
+    #: It failed, and the rest of its gang is being ended before it runs again: counts in ``retry_count``.
+    RETRY = "retry"
     #: It is an earlier run, of this task before it was reactivated or of a deleted one with its id, that is being
     #: ended; the task itself has not got a place yet.
     EARLIER = "earlier"
@@ -45,6 +49,82 @@ class Failure(msgspec.Struct, frozen=True):
     code: str
     message: str
     details: tuple[tuple[str, str], ...] = ()
+
+
+class SubtaskState(StrEnum):
+    PREPARING = "preparing"
+    RUNNING = "running"
+    COMPLETED = "completed"
+
+
+ENDED_WITH_TASK = Failure(ErrorCategory.SERVER_ERROR, "TaskEnded", "The subtask was ended with its task.")
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one node does for a multi-instance task. It has its place there until it is ``completed``."""
+
+    node: str
+    node_id: str
+    ip_address: str
+    state: SubtaskState = SubtaskState.PREPARING
+    state_transition_time: int
+    previous_state: SubtaskState | None = None
+    previous_state_transition_time: int | None = None
+    start_time: int | None = None
+    end_time: int | None = None
+    #: Of its coordination command; the primary's ends up in the task.
+    exit_code: int | None = None
+    result: TaskResult | None = None
+    failure: Failure | None = None
+    #: Its coordination command has succeeded.
+    is_coordinated: bool = False
+
+    def moved(self, state: SubtaskState, now: int, **fields: Any) -> Instance:
+        return replace(
+            self,
+            state=state,
+            state_transition_time=now,
+            previous_state=self.state,
+            previous_state_transition_time=self.state_transition_time,
+            **fields,
+        )
+
+
+class Gang(msgspec.Struct, frozen=True, gc=False):
+    """The nodes that a multi-instance task takes all at once."""
+
+    #: ``numberOfInstances``.
+    size: int
+    #: Of the latest run, by number: 0 is the primary, the others are the subtasks.
+    instances: tuple[Instance, ...] = ()
+
+    def find(self, node: str) -> tuple[int, Instance]:
+        """The instance on a node, with its number. Raises ``LookupError``."""
+        for number, instance in enumerate(self.instances):
+            if instance.node == node:
+                return number, instance
+        raise LookupError(f"no instance is on node {node}")
+
+    def with_instance(self, number: int, instance: Instance) -> Gang:
+        return Gang(self.size, (*self.instances[:number], instance, *self.instances[number + 1 :]))
+
+    @property
+    def is_coordinated(self) -> bool:
+        """Whether all coordination commands have succeeded, so that the primary may run its own."""
+        return bool(self.instances) and all(instance.is_coordinated for instance in self.instances)
+
+    def closed(self, now: int) -> Gang:
+        """As it is when the task is over, whatever its nodes have still to end."""
+        return Gang(self.size, tuple(_closed(instance, now) for instance in self.instances))
+
+
+def _closed(instance: Instance, now: int) -> Instance:
+    if instance.state is SubtaskState.COMPLETED:
+        return instance
+    if instance.is_coordinated:
+        return instance.moved(SubtaskState.COMPLETED, now, end_time=now, result=TaskResult.SUCCESS)
+    outcome = {"result": TaskResult.FAILURE, "failure": ENDED_WITH_TASK}
+    return instance.moved(SubtaskState.COMPLETED, now, end_time=now, **outcome)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -95,6 +175,24 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     last_retry_time: int | None = None
     requeue_count: int = 0
     last_requeue_time: int | None = None
+    #: Of a multi-instance task; ``node`` is its primary's then.
+    gang: Gang | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Keys of the nodes on which it has a place."""
+        if self.node is None or self.state is TaskState.COMPLETED:
+            return ()
+        if self.gang is None or not self.gang.instances:
+            return (self.node,)
+        return tuple(i.node for i in self.gang.instances if i.state is not SubtaskState.COMPLETED)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Keys of the nodes on which its latest run is or was."""
+        if self.gang is not None and self.gang.instances:
+            return tuple(instance.node for instance in self.gang.instances)
+        return () if self.node is None else (self.node,)
 
     @property
     def is_waiting(self) -> bool:

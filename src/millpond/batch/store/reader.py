@@ -102,6 +102,13 @@ class SqlReader:
         )
         with self._engine.connect() as connection:
             counts = {node: (count, slots) for node, count, slots in connection.execute(statement)}
+            gangs = connection.execute(select(tasks.c.node, tasks.c.gang).where(schema.PLACED_GANGS)).all()
+        for primary, gang in gangs:
+            # One slot on each of its nodes; the primary's is counted.
+            for instance in schema.decode_gang(gang).instances:
+                if instance.node != primary:
+                    count, slots = counts.get(instance.node, (0, 0))
+                    counts[instance.node] = (count + 1, slots + 1)
         return {node: counts.get(node, (0, 0)) for node in nodes}
 
     def node_counts(self, account: str, query: Query) -> Page[NodeCounts]:

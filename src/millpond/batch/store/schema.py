@@ -24,7 +24,7 @@ from ..model.job_node import JobNode, JobTaskKind
 from ..model.keys import task_number
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
-from ..model.task import Failure, Task, TaskResult, TaskState, Withdrawal
+from ..model.task import Failure, Gang, Task, TaskResult, TaskState, Withdrawal
 from .base import FILTERABLE, Moment
 
 #: The newest revision in ``migrations/versions``.
@@ -109,6 +109,8 @@ job_schedules = Table(
 #: Placed ahead, preparing or running: what the working set is rebuilt from, and what runs on a node.
 PLACED = text("node IS NOT NULL AND state <> 'completed'")
 
+#: Multi-instance tasks among them, which are on more nodes than the column names.
+PLACED_GANGS = text("gang IS NOT NULL AND node IS NOT NULL AND state <> 'completed'")
 #: Active, without a place and without open dependencies: what windows are refilled from. (Were it said as
 #: ``state = 'active'``, SQLite would rather take the index by state, and walk through all that wait for others.)
 READY = text("node IS NULL AND state <> 'completed' AND pending_dependencies = 0")
@@ -151,9 +153,11 @@ tasks = Table(
     Column("withdrawal", _Text),
     Column("pending_dependencies", Integer, nullable=False),
     Column("satisfies_dependents", Boolean, nullable=False),
+    Column("gang", LargeBinary),
     Index("tasks_by_key", "job", "key", unique=True),
     Index("tasks_by_state", "state", "place"),
     Index("placed_tasks", "node", sqlite_where=PLACED, postgresql_where=PLACED),
+    Index("placed_gangs", "place", sqlite_where=PLACED_GANGS, postgresql_where=PLACED_GANGS),
     Index("ready_tasks", "place", sqlite_where=READY, postgresql_where=READY),
     Index("satisfied_numbers", "job", "number", sqlite_where=SATISFIED_NUMBER, postgresql_where=SATISFIED_NUMBER),
 )
@@ -217,12 +221,12 @@ decode_schedule = msgspec.msgpack.Decoder(JobSchedule).decode
 _decode_exit_conditions = msgspec.msgpack.Decoder(ExitConditions).decode
 decode_job_node = msgspec.msgpack.Decoder(JobNode).decode
 decode_sample = msgspec.msgpack.Decoder(dict[str, float]).decode
+decode_gang = msgspec.msgpack.Decoder(Gang).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
 
 def pool_row(pool: Pool) -> dict[str, Any]:
-    communicates = bool(pool.document.get("enableInterNodeCommunication", False))
-    return _row(pools, pool, enable_inter_node_communication=communicates)
+    return _row(pools, pool)
 
 
 def node_row(node: Node) -> dict[str, Any]:
@@ -308,12 +312,13 @@ def task_state(task: Task) -> tuple[Any, ...]:
         None if task.withdrawal is None else task.withdrawal.value,
         task.pending_dependencies,
         task.satisfies_dependents,
+        None if task.gang is None else encode(task.gang),
     )
 
 
 def task_from_row(job: str, row: Sequence[Any]) -> Task:
     """The task of a row that starts with ``TASK_COLUMNS``; ``job`` is its job's key."""
-    conditions, previous, result, failure, withdrawal = row[6], row[10], row[24], row[25], row[30]
+    conditions, previous, result, failure, withdrawal, gang = row[6], row[10], row[24], row[25], row[30], row[33]
     return Task(
         job=job,
         seq=row[0] & 0xFFFFFFFF,
@@ -347,4 +352,5 @@ def task_from_row(job: str, row: Sequence[Any]) -> Task:
         exit_conditions=None if conditions is None else _decode_exit_conditions(conditions),
         pending_dependencies=row[31],
         satisfies_dependents=bool(row[32]),
+        gang=None if gang is None else decode_gang(gang),
     )

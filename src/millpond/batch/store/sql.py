@@ -201,6 +201,8 @@ class SqlWriter:
                 documents.append((place, document))
             if task.node is not None:
                 ran.add((number, task.node))
+                if task.gang is not None:
+                    ran.update((number, node) for node in task.nodes)
         self._run_many(self._statements.delete_documents, gone)
         self._run_many(self._statements.delete_dependencies_of, gone)
         self._run_many(self._statements.delete_tasks, gone)

@@ -62,6 +62,7 @@ class AffinityInfo(Model, kw_only=True):
 
 class MultiInstanceSettings(Model, kw_only=True):
     number_of_instances: Maybe[Annotated[int, Meta(ge=1, le=2**31 - 1)]] = UNSET
+    #: May be empty: older versions do not require it.
     coordination_command_line: CommandLine
     common_resource_files: Maybe[list[ResourceFile]] = UNSET
 
@@ -113,6 +114,11 @@ class TaskSpecification(Process, kw_only=True):
 
 class TaskAdd(TaskSpecification, kw_only=True):
     id: Id
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.multi_instance_settings is not UNSET and self.required_slots is not UNSET and self.required_slots > 1:
+            raise PropertyError("requiredSlots", "A multi-instance task takes one slot on each of its nodes.")
 
 
 class TaskCollection(Model, kw_only=True):

@@ -13,6 +13,7 @@ _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _UNFINISHED = sa.text("state <> 'completed'")
 _SCHEDULED = sa.text("schedule IS NOT NULL")
 _PLACED = sa.text("node IS NOT NULL AND state <> 'completed'")
+_PLACED_GANGS = sa.text("gang IS NOT NULL AND node IS NOT NULL AND state <> 'completed'")
 
 _READY = sa.text("node IS NULL AND state <> 'completed' AND pending_dependencies = 0")
 _SATISFIED_NUMBER = sa.text("satisfies_dependents AND number IS NOT NULL")
@@ -143,10 +144,12 @@ def upgrade() -> None:
         sa.Column("withdrawal", _TEXT),
         sa.Column("pending_dependencies", sa.Integer, nullable=False),
         sa.Column("satisfies_dependents", sa.Boolean, nullable=False),
+        sa.Column("gang", sa.LargeBinary),
     )
     op.create_index("tasks_by_key", "tasks", ["job", "key"], unique=True)
     op.create_index("tasks_by_state", "tasks", ["state", "place"])
     op.create_index("placed_tasks", "tasks", ["node"], sqlite_where=_PLACED, postgresql_where=_PLACED)
+    op.create_index("placed_gangs", "tasks", ["place"], sqlite_where=_PLACED_GANGS, postgresql_where=_PLACED_GANGS)
     op.create_index("ready_tasks", "tasks", ["place"], sqlite_where=_READY, postgresql_where=_READY)
     op.create_index(
         "satisfied_numbers",
