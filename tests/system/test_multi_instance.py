@@ -200,6 +200,15 @@ def test_failed_coordination_fails_the_whole_after_its_retries(client: Any) -> N
     assert (subtask.exit_code, subtask.result, subtask.failure_info.code) == (3, "failure", "FailureExitCode")
 
 
+def test_command_that_does_not_exist_fails_the_task_and_ends_what_its_coordination_left(client: Any) -> None:
+    _add_pool(client, 2)
+    _add_task(client, "nosuch", "/bin/sh -c 'sleep 1000 &'")
+    info = _ended(client).execution_info
+    assert (info.exit_code, info.failure_info.code) == (None, "CommandProgramNotFound")
+    _add_task(client, "/bin/sh -c '! pgrep -x sleep'", "true", task="after")
+    assert _ended(client, "after").execution_info.exit_code == 0
+
+
 def test_gang_outlives_kills_of_the_service_and_of_its_nodes(own_server: Server, client: Any) -> None:
     _add_pool(client, 2)
     _add_task(client, "sleep 1000", "true")

@@ -70,6 +70,8 @@ class Run:
     is_coordinating: bool = False
     #: Of a coordination command that has not succeeded.
     coordination_exit_code: int | None = None
+    #: Why the task's own command could not be started after it.
+    failure: FailureInfo | None = None
     #: Its coordination command has succeeded, and it waits for an order.
     is_coordinated: bool = False
     user: User | None = None
@@ -254,11 +256,18 @@ class Runner:
             )
             self.trees.spawn(command, keeps_background=run.prepares or bool(coordination))
         except ProgramNotFoundError as error:
-            self._fail_to_start(run, failures.program_not_found(str(error)))
+            self._fail_to_spawn(run, failures.program_not_found(str(error)))
         except (LaunchError, ValueError, OSError) as error:
-            self._fail_to_start(run, failures.launch_failed(str(error)))
+            self._fail_to_spawn(run, failures.launch_failed(str(error)))
         else:
             run.has_process = True
+
+    def _fail_to_spawn(self, run: Run, failure: FailureInfo) -> None:
+        if run.membership and not run.is_coordinating:
+            run.failure = failure  # what the coordination command has left behind goes first
+            self.trees.kill_background(run.directory)
+        else:
+            self._fail_to_start(run, failure)
 
     def _environment(self, run: Run, user: User) -> dict[str, str]:
         settings = (run.environment, run.document.environment())
@@ -273,6 +282,9 @@ class Runner:
         self._end(run, Outcome(None, failure))
 
     def _finish(self, run: Run, exit_code: int) -> None:
+        if run.failure:
+            self._fail_to_start(run, run.failure)
+            return
         if run.is_coordinating:
             run.is_coordinating = False
             if exit_code or run.has_exceeded or run.is_stopped:

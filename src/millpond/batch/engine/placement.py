@@ -46,7 +46,7 @@ def place(state: State, task: Task, slots: NodeSlots, now: int) -> None:
     """Have a task that was taken from its window run on a node with enough free slots."""
     node = _assign_attempt(state, task, slots, recent=True)
     started = _moved(task, TaskTrigger.START, now, **_placed_on(state, node), **_fresh_run(now))
-    _take_places(state, task, started, now)
+    _take_places(state, task, started, (slots,), now)
     state.order(start_order(state, (task.job, task.key), slots.key))
 
 
@@ -55,7 +55,7 @@ def place_unprepared(state: State, task: Task, slots: NodeSlots, now: int) -> No
     node = _assign_attempt(state, task, slots, recent=False)
     waits = {**_fresh_run(now), "start_time": None}
     preparing = _moved(task, TaskTrigger.PREPARE, now, **_placed_on(state, node), **waits)
-    _take_places(state, task, preparing, now)
+    _take_places(state, task, preparing, (slots,), now)
 
 
 def place_gang(state: State, task: Task, nodes: Sequence[NodeSlots], now: int, *, is_prepared: bool) -> None:
@@ -69,22 +69,22 @@ def place_gang(state: State, task: Task, nodes: Sequence[NodeSlots], now: int, *
     gang = Gang(len(nodes), tuple(_instance(state, slots, now) for slots in nodes))
     fields = {**_placed_on(state, state.nodes[nodes[0].key]), **_fresh_run(now), "start_time": None, "gang": gang}
     preparing = _moved(task, TaskTrigger.PREPARE, now, **fields)
-    _take_places(state, task, preparing, now)
+    _take_places(state, task, preparing, nodes, now)
     if is_prepared:
         start_prepared(state, preparing, now)
 
 
-def _take_places(state: State, before: Task, task: Task, now: int) -> None:
+def _take_places(state: State, before: Task, task: Task, nodes: Sequence[NodeSlots], now: int) -> None:
     key = (task.job, task.key)
     state.tasks[key] = task
     state.save_task(before, task)
     work = state.job_work[task.job]
     work.placed[task.key] = None
-    for node in task.places:
-        slots = state.node_slots[node]
-        slots.occupy(key, work.size_of(task))
+    size = work.size_of(task)
+    for slots in nodes:
+        slots.occupy(key, size)
         slots.last_progress = now
-        state.stirred_nodes[node] = None
+        state.stirred_nodes[slots.key] = None
 
 
 def start_prepared(state: State, task: Task, now: int) -> None:
@@ -322,7 +322,7 @@ def _leave_place(state: State, task: Task, now: int) -> None:
     del work.placed[task.key]
     state.touch(work)
     state.stirred_jobs[task.job] = None
-    for node in task.places:
+    for node in task.places if task.gang is not None else (task.node or "",):
         _free(state, key, state.node_slots[node], now)
 
 
