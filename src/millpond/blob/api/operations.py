@@ -80,6 +80,8 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "PUT", "", "metadata"): Operation(blobs.set_blob_metadata, _write),
     Route("blob", "PUT", "", "properties"): Operation(blobs.set_blob_properties, _write),
     Route("blob", "DELETE"): Operation(blobs.delete_blob, Need("o", "d", service_sas=True)),
+    Route("blob", "DELETE", "", "", "version"): Operation(blobs.delete_blob, Need("o", "x", service_sas=True)),
+    Route("blob", "DELETE", "", "", "permanent"): Operation(blobs.delete_blob, Need("o", "y", service_sas=True)),
     Route("blob", "PUT", "", "undelete"): Operation(blobs.undelete_blob, _write),
     Route("blob", "PUT", "", "snapshot"): Operation(blobs.snapshot_blob, _make),
     Route("blob", "PUT", "", "lease"): Operation(leases.lease_a_blob, _write),
@@ -174,7 +176,16 @@ def _route(request: Request) -> Route:
         level = "blob"
         if request.method == "PUT":
             variant = _variant(request, comp)
+        elif request.method == "DELETE" and not comp:
+            variant = _deleted(request)
     return Route(level, request.method, request.parameter("restype").lower(), comp, variant)
+
+
+def _deleted(request: Request) -> str:
+    """What a DELETE on a blob is for, where that takes a permission of its own."""
+    if "deletetype" in request.query:
+        return "permanent"
+    return "version" if request.resource.version else ""
 
 
 def _variant(request: Request, comp: str) -> str:

@@ -99,7 +99,7 @@ def _lease(lease: Lease, now: int) -> str:
 
 
 def _remaining_days(purge_at: int, now: int) -> str:
-    return f"<RemainingRetentionDays>{max(0, purge_at - now) // DAY}</RemainingRetentionDays>"
+    return f"<RemainingRetentionDays>{max(0, -((now - purge_at) // DAY))}</RemainingRetentionDays>"
 
 
 def blob_page(page: BlobPage, request: Request, include: frozenset[str], now: int) -> str:
