@@ -120,6 +120,14 @@ def test_program_of_job_schedules_runs(server: Server, tmp_path: Path) -> None:
     assert run_client("tutorial-today", script, env=server.credentials).stdout == "Hello from hourly:job-1\n\n"
 
 
+def test_program_of_job_tasks_runs(server: Server, tmp_path: Path) -> None:
+    (example,) = _examples("python", "docs/job-tasks.md")
+    script = tmp_path / "example.py"
+    script.write_text(example.text)
+    printed = run_client("tutorial-today", script, env=server.credentials).stdout
+    assert printed == "flour\n\n0 0\n"
+
+
 def test_program_of_tasks_that_wait_for_others_runs(server: Server, tmp_path: Path) -> None:
     (example,) = _examples("python", "docs/tasks.md")
     script = tmp_path / "example.py"

@@ -42,7 +42,15 @@ from millpond.batch.engine.messages import (
     TaskTerminateRequested,
 )
 from millpond.batch.model.exit_conditions import DependencyAction, ExitConditions, ExitOptions, JobAction
-from millpond.batch.model.job import DisableTasks, Job, OnAllTasksComplete, OnTaskFailure
+from millpond.batch.model.job import (
+    DisableTasks,
+    Job,
+    ManagerTask,
+    OnAllTasksComplete,
+    OnTaskFailure,
+    PreparationTask,
+    ReleaseTask,
+)
 from millpond.batch.model.pool import DeallocationOption, FillType, Pool
 from millpond.batch.model.task import Task
 from millpond.common.clock import MINUTE, SECOND
@@ -187,6 +195,7 @@ class Client:
             max_parallel_tasks=rng.choice([-1, -1, -1, 1, 7]),
             max_task_retry_count=rng.choice([0, 0, 1, 3, -1]),
             on_all_tasks_complete=OnAllTasksComplete.NO_ACTION,
+            **self._around(key),
             on_task_failure=rng.choice([*[OnTaskFailure.NO_ACTION] * 7, PERFORMED]),
             uses_task_dependencies=rng.random() < 0.5,
         )
@@ -237,6 +246,37 @@ class Client:
             script.bad_coordination = rng.choice([0.0, 0.0, 0.02])
             return make_task(key, number_of_instances=rng.randrange(1, 5), **links)
         return make_task(key, required_slots=rng.choice(sizes), **links)
+
+    def _around(self, job: str) -> dict[str, Any]:
+        """What some jobs run besides the tasks that are added."""
+        rng = self.world.rng
+        tasks: dict[str, Any] = {}
+        limits = {"max_wall_clock_time": UNLIMITED, "retention_time": MINUTE}
+        if rng.random() < 0.5:
+            tasks["preparation"] = PreparationTask(
+                id="prepare",
+                wait_for_success=rng.random() < 0.7,
+                rerun_on_node_reboot_after_success=rng.random() < 0.7,
+                max_task_retry_count=rng.choice([0, 1, 3, -1]),
+                **limits,
+            )
+            failures = rng.choice([0, 0, 1, 2, 5])
+            self.world.scripts[job, "prepare"] = Script(rng.choice([MILLISECOND, SECOND, MINUTE]), failures)
+            if rng.random() < 0.8:
+                tasks["release"] = ReleaseTask(id="release", **limits)
+                self.world.scripts[job, "release"] = Script(rng.choice([MILLISECOND, 5 * SECOND]), rng.choice([0, 2]))
+        if rng.random() < 0.4:
+            tasks["manager"] = ManagerTask(
+                id="manager",
+                document=b"{}",
+                kill_job_on_completion=rng.random() < 0.3,
+                run_exclusive=rng.random() < 0.5,
+                allow_low_priority_node=rng.random() < 0.5,
+                max_task_retry_count=rng.choice([None, 0, 2]),
+                **limits,
+            )
+            self.world.scripts[job, "manager"] = Script(rng.randrange(MINUTE), rng.choice([0, 0, 1]))
+        return tasks
 
     def _add_tasks(self, job: str, numbers: range, make: Callable[[int], NewTask]) -> None:
         tasks = [make(number) for number in numbers]
@@ -424,11 +464,12 @@ class Client:
 
     def _end_job(self) -> None:
         job = self._pick(self.job_keys)
+        force = self.world.rng.random() < 0.2
         if self.world.rng.random() < 0.5:
-            self.request(JobTerminateRequested(job=job))
+            self.request(JobTerminateRequested(job=job, force=force))
         else:
             self.acknowledged = {name for name in self.acknowledged if name[0] != job}
-            self.request(JobDeleteRequested(job=job))
+            self.request(JobDeleteRequested(job=job, force=force))
 
     def _delete_pool(self) -> None:
         key = self._pick(self.pool_keys)

@@ -114,7 +114,7 @@ def check_metrics(world: World) -> None:
             for job, task in tasks
             if job.state is JobState.ACTIVE and task.state is TaskState.ACTIVE and not task.is_held_back
         ]
-        running = [task.required_slots for _, task in tasks if task.state is TaskState.RUNNING]
+        running = [task.required_slots for _, task in tasks if task.state in (TaskState.PREPARING, TaskState.RUNNING)]
         there = (len(ready), len(running), sum(ready) + sum(running))
         if there != (told["$ActiveTasks"], told["$RunningTasks"], told["$PendingTaskSlots"]):
             raise Violation(f"formulas of {key} are told {told}, there are {there}")
@@ -135,7 +135,7 @@ def check_counts(job: Job, tasks: list[Task]) -> None:
 
 def _column(task: Task) -> str:
     if task.state is not TaskState.COMPLETED:
-        return str(task.state)
+        return "active" if task.state is TaskState.ACTIVE else "running"
     return "succeeded" if task.result is TaskResult.SUCCESS else "failed"
 
 
@@ -246,11 +246,20 @@ def check_job_end(world: World, job: Job) -> None:
         and pool.could_run(task.required_slots, world.state.job_work[job.key].size_of(task))
         and (task.gang is None or task.gang.size <= pool.open_nodes - len(world.state.job_work[job.key].barred))
     ]
-    if left:
+    if left and may_run(world, job, left):
         raise Violation(f"{job.key} never ran {left[:5]}")
     completes = job.on_all_tasks_complete is OnAllTasksComplete.TERMINATE_JOB
     if completes and all(task.state is TaskState.COMPLETED for task in tasks):
         raise Violation(f"{job.key} does not end with its tasks")
+
+
+def may_run(world: World, job: Job, left: list[str]) -> bool:
+    """Whether there is a node that the job may have for what it never ran."""
+    nodes = [node for node in world.state.nodes.values() if node.pool == job.pool]
+    barred = world.state.job_work[job.key].barred
+    if job.manager is not None and left == [job.manager.key] and not job.manager.allow_low_priority_node:
+        nodes = [node for node in nodes if node.is_dedicated]
+    return any(node.key not in barred for node in nodes)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -20,6 +20,7 @@ from tests.simulation.archive import DictArchive
 
 from millpond.batch.engine import machine
 from millpond.batch.engine.invariants import check
+from millpond.batch.engine.job_nodes import RELEASE_LIMIT
 from millpond.batch.engine.messages import (
     AgentConnected,
     AgentLost,
@@ -49,6 +50,8 @@ from millpond.batch.engine.messages import (
     TaskStarted,
 )
 from millpond.batch.engine.state import State
+from millpond.batch.model.job import JobState
+from millpond.batch.model.job_node import JobTaskState
 from millpond.batch.model.pool import Node, NodeError, NodeState
 from millpond.batch.model.task import ErrorCategory, Failure, Task, TaskResult, TaskState
 from millpond.common.agent_protocol import (
@@ -117,6 +120,10 @@ class World:
         #: Per task: the attempts whose processes run now.
         self.processes: dict[TaskName, set[tuple[str, int]]] = {}
         self.agents: dict[str, Agent] = {}
+        #: Where a job's preparation has succeeded: by node and job, the boot and the disk at the time.
+        self.prepared: dict[tuple[str, str], tuple[int, int]] = {}
+        #: Jobs whose end was looked at.
+        self._released: set[str] = set()
         #: Tasks whose success is committed.
         self.succeeded: set[tuple[str, str, int]] = set()
         self._succeeding: set[tuple[str, str, int]] = set()
@@ -199,6 +206,7 @@ class World:
             self._restart()
             return
         self._commit()
+        self._check_releases()
         for observer in self.observers:
             observer()
         if self.chance(self.faults.crash):
@@ -308,7 +316,7 @@ class World:
         elif isinstance(effect, RunPrimary):
             draft.run_primary.append(_told(effect.attempt))
         else:
-            draft.forget.append(_told(effect.attempt))
+            (draft.discard if effect.discard else draft.forget).append(_told(effect.attempt))
 
     def _raise_at(self, effect: RaiseAt) -> None:
         self.later(effect.moment - self.now, self._in_this_life(lambda: self.send(effect.event)))
@@ -368,10 +376,14 @@ class World:
 
     # --- processes
 
-    def began(self, agent: Agent, attempt: Attempt, *, is_member: bool = False) -> int:
+    def began(self, agent: Agent, assignment: Assignment) -> int:
         """A process begins, or one of a gang; returns how long it would run."""
+        attempt, is_member = assignment.attempt, assignment.membership is not None
         name = _name(attempt)
         self.tell(f"   {agent.node[-8:]} begins {name} {attempt.attempt}")
+        if assignment.kind != "task":
+            return self._began_around(agent, assignment)
+        self._check_prepared(agent, attempt.job_id)
         others = self.processes.setdefault(name, set())
         alive = [other for other in others if not self._was_given_up(*other)]
         if any(not is_member or number != attempt.attempt or node == agent.node for node, number in alive):
@@ -395,6 +407,50 @@ class World:
             agent = self.agents.get(node)
             if agent and agent.is_alive and agent.boot == self.archive.nodes[node].boot and not agent.holds(attempt):
                 raise Violation(f"{name} runs its own command, though {node} does not run it")
+
+    def _began_around(self, agent: Agent, assignment: Assignment) -> int:
+        """A preparation or release task begins: the only process of its job on its node that counts."""
+        job = assignment.attempt.job_id
+        for name, runs in self.processes.items():
+            beside = [run for run in runs if run[0] == agent.node and not self._was_given_up(*run)]
+            if name[0] == job and beside and assignment.kind == "release":
+                raise Violation(f"{name} runs on {agent.node} while {job} is released there")
+        if assignment.kind == "release" and (agent.node, job) not in self.prepared and self._waits_for_success(job):
+            raise Violation(f"{agent.node} releases {job}, for which it was not prepared")
+        name = _name(assignment.attempt)
+        self.processes.setdefault(name, set()).add((agent.node, assignment.attempt.attempt))
+        script = self.scripts[name]
+        script.launches += 1
+        return script.duration
+
+    def _check_prepared(self, agent: Agent, job: str) -> None:
+        record = self.archive.jobs.get(job)
+        if record is None or record.preparation is None or not record.preparation.wait_for_success:
+            return
+        boot, disk = self.prepared.get((agent.node, job), (0, -1))
+        if disk != agent.disk:
+            raise Violation(f"a task of {job} begins on {agent.node}, which was not prepared for it")
+        if record.preparation.rerun_on_node_reboot_after_success and boot != agent.boot:
+            raise Violation(f"a task of {job} begins on {agent.node}, which was prepared in an earlier boot")
+
+    def _waits_for_success(self, job: str) -> bool:
+        record = self.archive.jobs.get(job)
+        return record is not None and record.preparation is not None and record.preparation.wait_for_success
+
+    def _check_releases(self) -> None:
+        """A job that has just ended has been released on every node that it could be."""
+        for job in self.archive.jobs.values():
+            if job.state is not JobState.COMPLETED or job.key in self._released:
+                continue
+            self._released.add(job.key)
+            is_late = self.now - (job.previous_state_transition_time or 0) >= RELEASE_LIMIT
+            for (owner, key), record in self.archive.job_nodes.items():
+                node, slots = self.archive.nodes.get(key), self.state.node_slots.get(key)
+                able = node is not None and slots is not None and slots.connected and node.state is NodeState.IDLE
+                if owner == job.key and job.release is not None and record.needs_release and able and not is_late:
+                    over = record.release is not None and record.release.state is JobTaskState.COMPLETED
+                    if not over:
+                        raise Violation(f"{job.key} is over, and {key} was not released")
 
     def ended(self, agent: Agent, attempt: Attempt) -> None:
         self.processes[_name(attempt)].discard((agent.node, attempt.attempt))
@@ -428,6 +484,7 @@ class Agent:
     #: Attempts of gangs, and those of them whose own command runs.
     _gangs: dict[Attempt, Membership] = field(default_factory=dict)
     _primaries: set[Attempt] = field(default_factory=set)
+    _preparations: set[Attempt] = field(default_factory=set)
 
     def connect(self) -> None:
         if not self.is_alive or self.is_connected:
@@ -540,8 +597,10 @@ class Agent:
                 case Launch():
                     attempt = instruction.assignment.attempt
                     self._started[attempt] = world.now
+                    if instruction.assignment.kind == "preparation":
+                        self._preparations.add(attempt)
                     membership = instruction.assignment.membership
-                    duration = world.began(self, attempt, is_member=membership is not None)
+                    duration = world.began(self, instruction.assignment)
                     if membership is None:
                         world.later(duration, partial(self._exit, attempt, None))
                     else:
@@ -581,6 +640,8 @@ class Agent:
         world.ended(self, attempt)
         script = world.scripts[_name(attempt)]
         code = signal if signal is not None else int(script.launches <= script.failures)
+        if code == 0 and attempt in self._preparations:
+            world.prepared[self.node, attempt.job_id] = (self.boot, self.disk)
         failure = FailureInfo("usererror", "FailureExitCode", "It failed.") if code else None
         ended = Ended(attempt, start, world.now, code, failure, may_retry=code > 0)
         self._obey(self.machine.on_ended(ended, world.now))
@@ -636,7 +697,7 @@ def _failure(info: FailureInfo) -> Failure:
 def _no_orders(state: State, node: str) -> Orders:
     record = state.nodes.get(node)
     slots = state.pools[record.pool].task_slots_per_node if record else 1
-    return Orders(task_slots=slots, start=[], stop=[], forget=[])
+    return Orders(task_slots=slots, start=[], stop=[], forget=[], discard=[])
 
 
 def _full_orders(state: State, sync: SyncNode) -> Orders:
@@ -649,6 +710,18 @@ def _full_orders(state: State, sync: SyncNode) -> Orders:
 
 def _add_start(state: State, orders: Orders, start: StartTask) -> None:
     """As the service does: not if the task has gone on in the same batch."""
+    if start.kind is not None:
+        orders.start.append(
+            Assignment(
+                kind=start.kind.value,
+                attempt=_told(start.attempt),
+                required_slots=0,
+                task=b"{}",
+                max_wall_clock_time=0,
+                retention_time=0,
+            )
+        )
+        return
     task = state.tasks.get((start.attempt.job, start.attempt.task))
     if task is not None and task.attempt == start.attempt.attempt:
         orders.start.append(

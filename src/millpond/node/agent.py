@@ -6,6 +6,7 @@ requests, removing directories) is done by a few threads, whose results come bac
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -353,7 +354,11 @@ class Agent:
     # --- files
 
     def _delete(self, chore: DeleteFiles) -> None:
-        self._discard(task_directory(chore.job_id, chore.task_id))
+        directory = task_directory(chore.job_id, chore.task_id)
+        self._discard(directory)
+        if chore.task_id is None:
+            with contextlib.suppress(OSError):  # other jobs of its schedule may be there
+                Path(self._work.path(directory)).parent.rmdir()
         self._follow(self._machine.on_deleted(chore.chore, self._clock.now()))
 
     def _discard(self, directory: str) -> None:

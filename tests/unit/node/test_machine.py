@@ -19,7 +19,7 @@ from millpond.common.agent_protocol import (
     Started,
 )
 from millpond.common.durations import UNLIMITED
-from millpond.node.machine import Delete, Instruction, Kill, Launch, Limit, Machine, Tell
+from millpond.node.machine import Delete, Discard, Instruction, Kill, Launch, Limit, Machine, Tell
 
 NOW = 1_000_000
 
@@ -323,3 +323,40 @@ def test_whatever_is_ordered_slots_and_directories_are_shared_by_the_rules(story
     assert not node.is_busy
     node.follow(node.on_orders(Orders(task_slots=2, full=True), NOW))
     assert node.holding == []
+
+
+class TestWithoutSlots:
+    def test_what_takes_no_slots_starts_whatever_runs_and_waits(self) -> None:
+        node = machine(want("a"), want("b"))
+        assert launched(node.on_orders(orders(want("prep", slots=0)), NOW)) == ["prep"]
+        assert launched(node.on_ended(over("prep"), NOW)) == []
+        assert launched(node.on_ended(over("a"), NOW)) == ["b"]
+
+    def test_it_is_held_ended_and_forgotten_as_any_other(self) -> None:
+        node = machine(want("prep", slots=0))
+        assert node.holding == [at("prep")]
+        assert killed(node.on_orders(orders(stop=[at("prep")]), NOW)) == [at("prep")]
+        [end] = told(node.on_ended(over("prep", exit_code=-9), NOW))
+        assert end.failure.code == "TaskEnded"
+        node.on_orders(orders(forget=[at("prep")]), NOW)
+        assert node.holding == []
+
+
+class TestDiscarding:
+    def test_directory_of_an_attempt_that_nobody_asks_about_is_removed_once(self) -> None:
+        node = machine(want("a"))
+        node.on_ended(over("a"), NOW)
+        assert node.on_orders(orders(discard=[at("a")]), NOW) == [Discard(at("a"))]
+        assert node.on_orders(orders(discard=[at("a")]), NOW) == []
+        assert node.holding == []
+
+    def test_directory_that_a_later_attempt_uses_stays(self) -> None:
+        node = machine(want("a"))
+        node.on_ended(over("a"), NOW)
+        node.on_orders(orders(want("a", 2)), NOW)
+        assert node.on_orders(orders(discard=[at("a")]), NOW) == []
+        node.on_ended(over("a", 2), NOW)
+        assert node.on_orders(orders(discard=[at("a", 2)]), NOW) == [Discard(at("a", 2))]
+
+    def test_end_that_was_not_held_is_no_reason_to_remove_anything(self) -> None:
+        assert machine().on_orders(orders(discard=[at("a")]), NOW) == []

@@ -15,3 +15,9 @@ _CLIENTS = Path(__file__).with_name("clients")
 def test_sdk_of_the_first_generation(version: str, server: Server) -> None:
     name = f"v{version.replace('.', '-')}"
     run_client(f"batch-{version}", _CLIENTS / "scenario_msrest.py", name, env=server.credentials)
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "14.2.0"])
+def test_tasks_around_jobs(version: str, server: Server) -> None:
+    name = f"around-v{version.replace('.', '-')}"
+    run_client(f"batch-{version}", _CLIENTS / "scenario_job_tasks.py", name, env=server.credentials)

@@ -210,7 +210,7 @@ def _check_all_is_placed(state: State, pool: PoolSlots) -> None:
         if job.is_open and not job.is_full:
             if job.is_choosy:
                 chosen = choose(state, job)
-                kept = chosen is None or (gang is not None and is_first(gang, job, chosen[0]))
+                kept = chosen is None or (gang is not None and is_first(gang, job, job.size_of(chosen[0])))
                 _require(kept, f"a task of job {job.key} waits beside slots that it may have")
                 continue
             size = job.queue.first(pool.most_free)

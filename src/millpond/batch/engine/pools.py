@@ -37,6 +37,7 @@ from .messages import (
 from .nodes import begin_drain, cancel_drain, leave
 from .quotas import grant, require_room_for_pool
 from .rules import merged, next_modification, require_conditions
+from .slots import TaskKey
 from .state import State
 from .transitions import ALLOCATION, POOL, AllocationTrigger, PoolTrigger, move
 
@@ -243,15 +244,22 @@ def arm_resize_timer(state: State, pool: Pool) -> None:
 
 
 def _victims(state: State, nodes: list[Node], count: int) -> list[Node]:
-    """The nodes that a smaller pool gives up: those of least use, then those with the fewest tasks, then the newest."""
+    """The nodes that a smaller pool gives up: those of least use, those without a job manager task, those with the
+    fewest tasks, the newest."""
     if count <= 0:
         return []
 
-    def worth(node: Node) -> tuple[int, int, int]:
+    def worth(node: Node) -> tuple[int, bool, int, int]:
         rank = _DISPENSABLE.index(node.state) if node.state in _DISPENSABLE else len(_DISPENSABLE)
-        return rank, len(state.node_slots[node.key].running), -node.number
+        running = state.node_slots[node.key].running
+        return rank, any(_is_manager(state, key) for key in running), len(running), -node.number
 
     return sorted(nodes, key=worth)[:count]
+
+
+def _is_manager(state: State, task: TaskKey) -> bool:
+    manager = state.jobs[task[0]].manager
+    return manager is not None and manager.key == task[1]
 
 
 def _add_node(state: State, is_dedicated: bool, pool_key: str, now: int) -> None:

@@ -36,6 +36,7 @@ from millpond.common.clock import SECOND
 
 from ..model.keys import node_key
 from ..model.pool import NodeState
+from ..model.task import Task
 from .job_nodes import is_prepared
 from .messages import PlacementsOverdue, RaiseAt
 from .placement import place, place_ahead, place_gang, place_unprepared, recall_ahead
@@ -78,14 +79,16 @@ def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
                 pool.reindex(job, frozenset())
                 set_aside[job.key] = job
                 continue
-            size, node = chosen
+            task, node = chosen
+            size = job.size_of(task)
+            state.dequeue(task)
         else:
             found = pool.pick(size)
             if found is None:
                 raise AssertionError(f"pool {pool.key}: no node has {size} free slots, though one has {largest}")
             node = found
-        node = _wanted(state, job, size) or node
-        task = state.dequeue_first(job, size)
+            task = state.dequeue_first(job, size)
+        node = _wanted(state, job, task, size) or node
         if job.preparation is None or is_prepared(state, job, node, now):
             place(state, task, node, now)
         else:
@@ -95,27 +98,24 @@ def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
     pool.stale.update(set_aside)
 
 
-def _wanted(state: State, job: JobWork, size: int) -> NodeSlots | None:
-    """The node that the job's first task of this size asks for, if there is one and it has room."""
-    _, key = job.queue.by_size[size][-1]
-    affinity = state.tasks[job.key, key].affinity
-    node = None if affinity is None else job.pool.nodes.get(node_key(job.pool.key, affinity))
-    if node is None or not node.is_open or node.free < size:
+def _wanted(state: State, job: JobWork, task: Task, size: int) -> NodeSlots | None:
+    """The node that the task asks for, if there is one that it may have and that has room."""
+    node = None if task.affinity is None else job.pool.nodes.get(node_key(job.pool.key, task.affinity))
+    if node is None or not node.is_open or node.free < size or node.key in job.barred:
         return None
-    if job.is_choosy and not job.admits(node, key, is_dedicated=state.nodes[node.key].is_dedicated):
+    if task.key == job.dedicated and not state.nodes[node.key].is_dedicated:
         return None
     return node
 
 
-def choose(state: State, job: JobWork) -> tuple[int, NodeSlots] | None:
-    """The first task that fits on a node that the job may have, and that node; for jobs that may not have all."""
+def choose(state: State, job: JobWork) -> tuple[Task, NodeSlots] | None:
+    """The first task that fits on a node that it may have, and that node; for jobs that may not have all."""
     for node in job.pool.choices():
-        size = job.queue.first(node.free)
-        if size is None:
-            continue
-        _, task = job.queue.by_size[size][-1]
-        if job.admits(node, task, is_dedicated=state.nodes[node.key].is_dedicated):
-            return size, node
+        if node.key not in job.barred:
+            may_not = None if state.nodes[node.key].is_dedicated else job.dedicated
+            first = job.queue.first_but(node.free, may_not)
+            if first is not None:
+                return state.tasks[job.key, first[1]], node
     return None
 
 

@@ -192,13 +192,9 @@ class JobWork:
         self.exclusive: str | None = None
         self.dedicated: str | None = None
 
-    def admits(self, node: NodeSlots, task: str, *, is_dedicated: bool) -> bool:
-        """Whether a task of it may run on a node at all."""
-        return node.key not in self.barred and (is_dedicated or task != self.dedicated)
-
     @property
     def is_choosy(self) -> bool:
-        """Whether :meth:`admits` may say no."""
+        """Whether it may not have every node for every task."""
         return bool(self.barred) or self.dedicated is not None
 
     def size_of(self, task: Task) -> int:

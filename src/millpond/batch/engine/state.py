@@ -428,6 +428,8 @@ class State:
     def _recount(self, before: Task | None, after: Task | None) -> None:
         old = before and _column(before)
         new = after and _column(after)
+        if old == new:
+            return
         task = after or before
         assert task is not None  # noqa: S101 - one of them is
         self.stirred_jobs[task.job] = None

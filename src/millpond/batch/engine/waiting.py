@@ -67,6 +67,17 @@ class JobQueue:
         """The ``seq`` of the first task of this size."""
         return -self.by_size[size][-1][0]
 
+    def first_but(self, largest: int, key: str | None) -> tuple[int, str] | None:
+        """Size and key of the first task that needs no more slots than ``largest`` and is not this one."""
+        best: tuple[int, int, str] | None = None
+        for size, tasks in self.by_size.items():
+            place = -2 if tasks and tasks[-1][1] == key else -1
+            if size <= largest and len(tasks) >= -place:
+                seq, first = tasks[place]
+                if best is None or -seq < best[0]:
+                    best = (-seq, size, first)
+        return None if best is None else best[1:]
+
     def keys(self) -> list[str]:
         return [key for tasks in self.by_size.values() for _, key in tasks]
 
