@@ -62,6 +62,9 @@ class Container(NamedTuple):
     #: When it was deleted, and when nothing can bring it back any more; 0 for one that is there.
     deleted_at: int = 0
     purge_at: int = 0
+    #: The encryption scope of blobs that name none, empty for that of the account; and whether all must have it.
+    default_scope: str = ""
+    denies_other_scopes: bool = False
 
 
 class ContentProperties(NamedTuple):
@@ -106,14 +109,54 @@ class Tiering(NamedTuple):
 NO_TIERING: Final = Tiering()
 
 
+class InPlace(NamedTuple):
+    """What a blob has besides whose bytes change in place: an append blob, or a page blob."""
+
+    #: How often an append blob was appended to, and whether that is over.
+    committed_blocks: int = 0
+    is_sealed: bool = False
+    #: That of a page blob, which means what its client wants it to.
+    sequence_number: int = 0
+    #: The file that small pieces are added to, empty where the next one begins a new one.
+    tail: str = ""
+
+
+NOT_IN_PLACE: Final = InPlace()
+
+
+class Encryption(NamedTuple):
+    """With what a client wants a blob to be encrypted: a key of its own or a scope of the account, or neither."""
+
+    #: The SHA-256 of the key, in base64. The key itself is nowhere kept.
+    key_hash: str = ""
+    scope: str = ""
+
+
+NO_ENCRYPTION: Final = Encryption()
+
+
+class Immutability(NamedTuple):
+    """What keeps a blob from being changed or deleted."""
+
+    #: The end of its policy, 0 for a blob without one, and whether the policy may still be shortened or removed.
+    until: int = 0
+    is_locked: bool = False
+    legal_hold: bool = False
+
+
+NOT_IMMUTABLE: Final = Immutability()
+
+
 class Content(NamedTuple):
-    """Bytes that are safe on disk (``file``), or small and go into a row (``data``, and no ``file``)."""
+    """Bytes that are safe on disk (``file``), or small and not in a file yet (``data``, and no ``file``)."""
 
     size: int
     file: str
     data: bytes | None
     md5: bytes = b""
     crc64: bytes = b""
+    #: Where in the file they begin.
+    offset: int = 0
 
 
 class Blob(NamedTuple):
@@ -148,6 +191,9 @@ class Blob(NamedTuple):
     tiering: Tiering = NO_TIERING
     #: When it was last read or written, where the account keeps track of that; else 0.
     accessed_at: int = 0
+    in_place: InPlace = NOT_IN_PLACE
+    encryption: Encryption = NO_ENCRYPTION
+    immutability: Immutability = NOT_IMMUTABLE
 
     @property
     def is_current(self) -> bool:
@@ -156,12 +202,21 @@ class Blob(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A stretch of a blob's bytes: a committed block (``block_id``), or the whole of a Put Blob (no ``block_id``)."""
+    """A stretch of a blob's bytes, which begin at ``offset`` in a file.
+
+    It is a committed block (``block_id``), the whole of a Put Blob, or some of what was appended or put as pages (no
+    ``block_id``). What lies between the segments of a page blob is zero.
+    """
 
     start: int
     size: int
     block_id: str
     file: str
+    offset: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
 
 
 class Block(NamedTuple):
@@ -170,6 +225,7 @@ class Block(NamedTuple):
     block_id: str
     size: int
     file: str
+    encryption: Encryption = NO_ENCRYPTION
 
 
 class PendingCopy(NamedTuple):

@@ -18,7 +18,7 @@ _READ_SIZE = 1 << 20
 
 
 class Stretch(NamedTuple):
-    """Some bytes of a file."""
+    """Some bytes of a file; without a file, as many zeros."""
 
     file: str
     offset: int
@@ -27,10 +27,16 @@ class Stretch(NamedTuple):
 
 def stretches(reading: Reading) -> Iterator[Stretch]:
     """Where the bytes of a reading are that is not inline, in order."""
+    position = reading.begin
     for segment in reading.segments:
+        if position < segment.start:
+            yield Stretch("", 0, segment.start - position)
         first = max(reading.begin - segment.start, 0)
         last = min(reading.end - segment.start, segment.size)
-        yield Stretch(segment.file, first, last - first)
+        yield Stretch(segment.file, segment.offset + first, last - first)
+        position = segment.end
+    if position < reading.end:
+        yield Stretch("", 0, reading.end - position)
 
 
 def inline(reading: Reading) -> bytes | None:
@@ -45,9 +51,15 @@ def files(reading: Reading) -> list[str]:
 
 async def read_pieces(content: ContentStore, reading: Reading) -> AsyncIterator[bytes]:
     """The bytes of a reading, read by a thread at most 1 MiB at a time."""
-    if data := inline(reading):
+    data = inline(reading)
+    if data is not None:
         yield data
+        return
     for stretch in stretches(reading):
+        if not stretch.file:
+            for piece in _zeros(stretch.length):
+                yield piece
+            continue
         descriptor = content.open(stretch.file)
         try:
             async for piece in _read(content, descriptor, stretch):
@@ -64,6 +76,12 @@ async def _read(content: ContentStore, descriptor: int, stretch: Stretch) -> Asy
         yield await loop.run_in_executor(content.threads, os.pread, descriptor, length, offset)
 
 
+def _zeros(length: int) -> Iterator[bytes]:
+    """So many, in pieces."""
+    for offset in range(0, length, _READ_SIZE):
+        yield bytes(min(_READ_SIZE, length - offset))
+
+
 async def send_reading(send: Send, extensions: Any, content: ContentStore, reading: Reading) -> None:
     """Send the body of an answer whose start is sent. The caller has the reading's files pinned."""
     data = inline(reading)
@@ -71,6 +89,10 @@ async def send_reading(send: Send, extensions: Any, content: ContentStore, readi
         await send({"type": "http.response.body", "body": data})
         return
     for stretch in stretches(reading):
+        if not stretch.file:
+            for piece in _zeros(stretch.length):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            continue
         descriptor = content.open(stretch.file)
         try:
             if "http.response.zerocopysend" in extensions:

@@ -10,12 +10,19 @@ from typing import Any, Final
 import msgspec
 
 from ..model import (
+    NO_ENCRYPTION,
     NO_LEASE,
     NO_TIERING,
+    NOT_IMMUTABLE,
+    NOT_IN_PLACE,
     Blob,
+    Block,
     Container,
     ContentProperties,
     CopyState,
+    Encryption,
+    Immutability,
+    InPlace,
     Lease,
     Metadata,
     StoredPolicy,
@@ -29,6 +36,9 @@ _decode_policies = msgspec.json.Decoder(tuple[StoredPolicy, ...]).decode
 _decode_copy = msgspec.json.Decoder(CopyState).decode
 _decode_lease = msgspec.json.Decoder(Lease).decode
 _decode_tiering = msgspec.json.Decoder(Tiering).decode
+_decode_in_place = msgspec.json.Decoder(InPlace).decode
+_decode_encryption = msgspec.json.Decoder(Encryption).decode
+_decode_immutability = msgspec.json.Decoder(Immutability).decode
 
 
 def _encode(value: object) -> str:
@@ -39,9 +49,13 @@ def _encode_lease(lease: Lease) -> str:
     return _encode(lease) if lease.id else ""
 
 
+def _encode_encryption(encryption: Encryption) -> str:
+    return _encode(encryption) if encryption != NO_ENCRYPTION else ""
+
+
 def container_from(row: Sequence[Any]) -> Container:
     """A container of a row with all columns of its table, in their order."""
-    *columns, metadata, policies, lease, deleted_at, purge_at = row
+    *columns, metadata, policies, lease, deleted_at, purge_at, default_scope, denies_other_scopes = row
     return Container._make(
         (
             *columns,
@@ -50,6 +64,8 @@ def container_from(row: Sequence[Any]) -> Container:
             _decode_lease(lease) if lease else NO_LEASE,
             deleted_at,
             purge_at,
+            default_scope,
+            bool(denies_other_scopes),
         )
     )
 
@@ -68,13 +84,15 @@ def container_values(container: Container) -> dict[str, object]:
         "lease": _encode_lease(container.lease),
         "deleted_at": container.deleted_at,
         "purge_at": container.purge_at,
+        "default_scope": container.default_scope,
+        "denies_other_scopes": container.denies_other_scopes,
     }
 
 
 def blob_from(row: Sequence[Any]) -> Blob:
     """A blob of a row with all columns of its table, in their order, with or without the last one (``data``)."""
     metadata, access_tier, copy, blob_type, generation, snapshot, version, deleted_at, purge_at = row[12:21]
-    lease, tiering, accessed_at = row[21:24]
+    lease, tiering, accessed_at, in_place, encryption, immutability = row[21:27]
     return Blob._make(
         (
             *row[:6],
@@ -82,7 +100,7 @@ def blob_from(row: Sequence[Any]) -> Blob:
             _NO_METADATA if metadata == "{}" else _decode_metadata(metadata),
             access_tier,
             _decode_copy(copy) if copy else None,
-            row[24] if len(row) > 24 else None,
+            row[27] if len(row) > 27 else None,
             blob_type,
             generation,
             snapshot,
@@ -92,6 +110,9 @@ def blob_from(row: Sequence[Any]) -> Blob:
             _decode_lease(lease) if lease else NO_LEASE,
             _decode_tiering(tiering) if tiering else NO_TIERING,
             accessed_at,
+            _decode_in_place(in_place) if in_place else NOT_IN_PLACE,
+            _decode_encryption(encryption) if encryption else NO_ENCRYPTION,
+            _decode_immutability(immutability) if immutability else NOT_IMMUTABLE,
         )
     )
 
@@ -118,7 +139,20 @@ def blob_head_values(blob: Blob) -> dict[str, object]:
         "lease": _encode_lease(blob.lease),
         "tiering": _encode(blob.tiering) if blob.tiering != NO_TIERING else "",
         "accessed_at": blob.accessed_at,
+        "in_place": _encode(blob.in_place) if blob.in_place != NOT_IN_PLACE else "",
+        "encryption": _encode_encryption(blob.encryption),
+        "immutability": _encode(blob.immutability) if blob.immutability != NOT_IMMUTABLE else "",
     }
+
+
+def block_from(row: Sequence[Any]) -> Block:
+    """A block of a row with its id, size, file and encryption."""
+    block_id, size, file, encryption = row
+    return Block(block_id, size, file, _decode_encryption(encryption) if encryption else NO_ENCRYPTION)
+
+
+def block_values(block: Block) -> dict[str, object]:
+    return {**block._asdict(), "encryption": _encode_encryption(block.encryption)}
 
 
 @lru_cache(64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -41,6 +42,8 @@ container = Table(
     Column("lease", Text, nullable=False),
     Column("deleted_at", BigInteger, nullable=False),
     Column("purge_at", BigInteger, nullable=False),
+    Column("default_scope", Text, nullable=False),
+    Column("denies_other_scopes", Boolean, nullable=False),
     UniqueConstraint("account", "name", "deleted_at", name="container_by_name"),
     sqlite_autoincrement=True,  # the id of a deleted container still names its blobs until they are purged
 )
@@ -72,6 +75,9 @@ blob = Table(
     Column("lease", Text, nullable=False),
     Column("tiering", Text, nullable=False),
     Column("accessed_at", BigInteger, nullable=False),
+    Column("in_place", Text, nullable=False),
+    Column("encryption", Text, nullable=False),
+    Column("immutability", Text, nullable=False),
     # Last, so that a scan for a list never reads the pages that it overflows to.
     Column("data", LargeBinary),
     UniqueConstraint("container_id", "name", "generation", name="blob_by_name"),
@@ -85,6 +91,7 @@ segment = Table(
     Column("size", BigInteger, nullable=False),
     Column("block_id", Text, nullable=False),
     Column("file", Text, nullable=False),
+    Column("offset", BigInteger, nullable=False),
     PrimaryKeyConstraint("blob_id", "start"),
 )
 
@@ -97,6 +104,7 @@ block = Table(
     Column("size", BigInteger, nullable=False),
     Column("uploaded_at", BigInteger, nullable=False),
     Column("file", Text, nullable=False),
+    Column("encryption", Text, nullable=False),
     PrimaryKeyConstraint("container_id", "blob_name", "block_id"),
 )
 

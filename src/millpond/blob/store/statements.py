@@ -185,27 +185,32 @@ DELETE_BLOB = Statement(delete(schema.blob).where(_this_blob))
 _segment = schema.segment.c
 _of_blob = _segment.blob_id == bindparam("this_id")
 _list_segments = (
-    select(_segment.start, _segment.size, _segment.block_id, _segment.file).where(_of_blob).order_by(_segment.start)
+    select(_segment.start, _segment.size, _segment.block_id, _segment.file, _segment.offset)
+    .where(_of_blob)
+    .order_by(_segment.start)
 )
-# The segment that `begin` lies in is the last one that starts no later.
-_start_of_first = select(func.max(_segment.start)).where(_of_blob, _segment.start <= bindparam("begin"))
+# The segment that `begin` lies in, if it lies in one, is the last one that starts no later.
+_start_of_last = select(func.max(_segment.start)).where(_of_blob, _segment.start <= bindparam("begin"))
+_start_of_first = func.coalesce(_start_of_last.scalar_subquery(), _zero)
 
 LIST_SEGMENTS = Statement(_list_segments)
 LIST_SEGMENTS_BETWEEN = Statement(
-    _list_segments.where(_segment.start < bindparam("end"), _segment.start >= _start_of_first.scalar_subquery())
+    _list_segments.where(_segment.start < bindparam("end"), _segment.start >= _start_of_first)
 )
 INSERT_SEGMENT = Statement(insert(schema.segment))
 _twins = select(
-    bindparam("this_id", type_=_segment.blob_id.type), _segment.start, _segment.size, _segment.block_id, _segment.file
+    bindparam("this_id", type_=_segment.blob_id.type),
+    *(column for column in _segment if column is not _segment.blob_id),
 ).where(_segment.blob_id == bindparam("source_id"))
 INSERT_TWIN_SEGMENTS = Statement(insert(schema.segment).from_select([column.name for column in _segment], _twins))
 DELETE_SEGMENTS = Statement(delete(schema.segment).where(_of_blob).returning(_segment.file))
+DELETE_SEGMENT = Statement(delete(schema.segment).where(_of_blob, _segment.start == bindparam("this_start")))
 
 # Uncommitted blocks
 
 _block = schema.block.c
 _of_name = (_block.container_id == bindparam("of_container")) & (_block.blob_name == bindparam("of_blob"))
-_blocks = select(_block.block_id, _block.size, _block.file).where(_of_name)
+_blocks = select(_block.block_id, _block.size, _block.file, _block.encryption).where(_of_name)
 _list_uncommitted = (
     select(_block.blob_name, func.max(_block.uploaded_at))
     .where(_block.container_id == bindparam("of_container"), _block.blob_name >= _first)

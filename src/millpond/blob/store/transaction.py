@@ -12,6 +12,8 @@ from . import statements as sql
 from .rows import (
     blob_from,
     blob_head_values,
+    block_from,
+    block_values,
     container_from,
     container_values,
     service_properties_from,
@@ -195,7 +197,17 @@ class Transaction:
     def list_segments_between(self, blob_id: int, begin: int, end: int) -> list[Segment]:
         """Those that hold any of the bytes from ``begin`` up to ``end``."""
         rows = self._rows(sql.LIST_SEGMENTS_BETWEEN, this_id=blob_id, begin=begin, end=end)
-        return [Segment._make(row) for row in rows]
+        found = [Segment._make(row) for row in rows]
+        return found[1:] if found and found[0].end <= begin else found
+
+    def replace_segments(self, blob_id: int, old: Iterable[Segment], new: Iterable[Segment]) -> None:
+        """Put some segments of a blob in place of others."""
+        gone, come = set(old), set(new)
+        for segment in gone - come:
+            self._write(sql.DELETE_SEGMENT, {"this_id": blob_id, "this_start": segment.start})
+        for segment in come - gone:
+            self._write(sql.INSERT_SEGMENT, {"blob_id": blob_id, **segment._asdict()})
+        self._release([segment.file for segment in gone])
 
     def _delete_segments(self, blob_id: int) -> list[str]:
         """Their files, which may still be part of other blobs."""
@@ -205,17 +217,17 @@ class Transaction:
 
     def list_blocks(self, container_id: int, blob_name: str) -> list[Block]:
         rows = self._rows(sql.LIST_BLOCKS, of_container=container_id, of_blob=blob_name)
-        return [Block._make(row) for row in rows]
+        return [block_from(row) for row in rows]
 
     def get_any_block(self, container_id: int, blob_name: str) -> Block | None:
         row = self._row(sql.GET_ANY_BLOCK, of_container=container_id, of_blob=blob_name, limit=1)
-        return Block._make(row) if row else None
+        return block_from(row) if row else None
 
     def put_block(self, container_id: int, blob_name: str, block: Block) -> None:
         """Add an uncommitted block, in place of the one with its id."""
         key = {"of_container": container_id, "of_blob": blob_name, "of_block": block.block_id}
         replaced = [file for (file,) in self._write(sql.DELETE_BLOCK, key)]
-        row = {"container_id": container_id, "blob_name": blob_name, **block._asdict(), "uploaded_at": self.now}
+        row = {"container_id": container_id, "blob_name": blob_name, **block_values(block), "uploaded_at": self.now}
         self._write(sql.INSERT_BLOCK, row)
         self._release(replaced)
 

@@ -23,6 +23,8 @@ def upgrade() -> None:
         sa.Column("lease", sa.Text, nullable=False),
         sa.Column("deleted_at", sa.BigInteger, nullable=False),
         sa.Column("purge_at", sa.BigInteger, nullable=False),
+        sa.Column("default_scope", sa.Text, nullable=False),
+        sa.Column("denies_other_scopes", sa.Boolean, nullable=False),
         sa.UniqueConstraint("account", "name", "deleted_at", name="container_by_name"),
         sqlite_autoincrement=True,
     )
@@ -52,6 +54,9 @@ def upgrade() -> None:
         sa.Column("lease", sa.Text, nullable=False),
         sa.Column("tiering", sa.Text, nullable=False),
         sa.Column("accessed_at", sa.BigInteger, nullable=False),
+        sa.Column("in_place", sa.Text, nullable=False),
+        sa.Column("encryption", sa.Text, nullable=False),
+        sa.Column("immutability", sa.Text, nullable=False),
         sa.Column("data", sa.LargeBinary),
         sa.UniqueConstraint("container_id", "name", "generation", name="blob_by_name"),
     )
@@ -62,6 +67,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("block_id", sa.Text, nullable=False),
         sa.Column("file", sa.Text, nullable=False),
+        sa.Column("offset", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("blob_id", "start"),
     )
     op.create_table(
@@ -72,6 +78,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("uploaded_at", sa.BigInteger, nullable=False),
         sa.Column("file", sa.Text, nullable=False),
+        sa.Column("encryption", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("container_id", "blob_name", "block_id"),
     )
     op.create_index("segment_by_file", "segment", ["file"])
