@@ -16,6 +16,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
         403,
         "The account being accessed does not have sufficient permissions to execute this operation.",
     ),
+    "EmptyMetadataKey": (400, "The key for one of the metadata key-value pairs is empty."),
     "InternalError": (500, "Server encountered an internal error. Please try again after some time."),
     "InvalidAuthenticationInfo": (
         400,
@@ -25,7 +26,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The value provided for one of the HTTP headers was not in the correct format.",
     ),
-    "InvalidHttpVerb": (405, "The HTTP verb specified was not recognized by the server."),
+    "InvalidHttpVerb": (400, "The HTTP verb specified was not recognized by the server."),
     "InvalidPropertyValue": (
         400,
         "The value provided for one of the properties in the request body is invalid.",
@@ -37,6 +38,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
     "InvalidRange": (416, "The range specified is invalid for the current size of the resource."),
     "InvalidRequestBody": (400, "The specified Request Body is not syntactically valid."),
     "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
+    "MissingContentLengthHeader": (411, "The Content-Length header was not specified."),
     "MissingRequiredHeader": (400, "An HTTP header that's mandatory for this request is not specified."),
     "MissingRequiredProperty": (
         400,
@@ -55,24 +57,27 @@ _ERRORS: dict[str, tuple[int, str]] = {
         409,
         "The specified operation is not valid for the current state of the resource.",
     ),
-    "OperationTimedOut": (500, "The operation could not be completed within the permitted time."),
-    "OutOfRangeInput": (400, "One of the request inputs is out of range."),
     "OutOfRangePriority": (400, "The specified priority is out of range."),
     "OutOfRangeQueryParameterValue": (
         400,
         "A query parameter specified in the request URI is outside the permissible range.",
     ),
     "RequestBodyTooLarge": (413, "The size of the request body exceeds the maximum permissible limit."),
+    "RequestUrlFailedToParse": (400, "The URL in the request could not be parsed."),
     "ResourceNotFound": (404, "The specified resource does not exist."),
     "ServerBusy": (503, "The server is currently unable to receive requests. Please retry your request."),
+    "UnsupportedHeader": (400, "One of the HTTP headers specified in the request is not supported."),
     "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
     "UnsupportedProperty": (400, "One of the properties specified in the request body is not supported."),
+    "UnsupportedQueryParameter": (
+        400,
+        "One of the query parameters specified in the request URI is not supported.",
+    ),
     "UnsupportedRequestVersion": (
         400,
         "The request is not supported for the specified api version.",
     ),
     # certificates
-    "CertificateBeingDeleted": (409, "The specified certificate has been marked for deletion and is being deleted."),
     "CertificateExists": (409, "The specified certificate already exists."),
     "CertificateNotFound": (404, "The specified certificate does not exist."),
     "CertificateStateActive": (409, "The specified certificate is in active state."),
@@ -86,6 +91,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
         " default version.",
     ),
     # pools and nodes
+    "NodeAgentSKUNotFound": (404, "The specified node agent SKU does not exist."),
     "NodeAlreadyInTargetSchedulingState": (409, "The specified node is already in the target scheduling state."),
     "InvalidAutoScalingSettings": (400, "The specified auto-scaling settings are not valid."),
     "NodeBeingCreated": (409, "The specified node is being created."),
@@ -100,7 +106,6 @@ _ERRORS: dict[str, tuple[int, str]] = {
     "NodeUserExists": (409, "The specified node user already exists."),
     "NodeUserNotFound": (404, "The specified node user does not exist."),
     "NodeStateUnusable": (409, "Operation is not allowed on a node that is in unusable state."),
-    "OperationNotValidOnPool": (409, "The specified operation is not valid on the pool."),
     "PoolBeingDeleted": (409, "The specified pool has been marked for deletion and is being deleted."),
     "PoolBeingResized": (409, "The specified pool is being resized."),
     "PoolExists": (409, "The specified pool already exists."),
@@ -126,9 +131,7 @@ _ERRORS: dict[str, tuple[int, str]] = {
     ),
     "JobBeingTerminated": (409, "The specified job is being terminated."),
     "JobCompleted": (409, "The specified job is in a completed state."),
-    "JobDisabled": (409, "The specified job is disabled."),
     "JobExists": (409, "The specified job already exists."),
-    "JobNotActive": (409, "The specified job is not in active state."),
     "JobNotDisabled": (409, "The specified job is not disabled."),
     "JobNotFound": (404, "The specified job does not exist."),
     "JobScheduleBeingDeleted": (

@@ -11,7 +11,8 @@ An application that finds ``http.response.zerocopysend`` among its scope's exten
 extension (TLS, other servers) an application sends the bytes itself.
 
 ``millpond.header_names`` among the extensions are the names of the request's headers in the case they were sent in,
-which ASGI itself drops.
+which ASGI itself drops. ``millpond.reason`` in an ``http.response.start`` is the reason phrase of the status line;
+other servers pass it over.
 
 uvloop has no ``sendfile`` and lets nobody watch the descriptor of its transport. So the file goes to a duplicate of
 that descriptor, which the loop may watch, once the transport has written everything that it holds itself.
@@ -21,10 +22,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -40,7 +42,22 @@ _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-leng
 # Not the loop's own pool: uploads that wait for fsync there would hold up the downloads.
 _threads = ThreadPoolExecutor(4, "sendfile")
 
+_NOT_A_PHRASE = re.compile(r"[\x00-\x1f\x7f]+")
+
 _Message = MutableMapping[str, Any]
+
+
+class _WithReason:
+    """A transport for the head of a response, whose reason phrase it replaces."""
+
+    def __init__(self, transport: asyncio.Transport, reason: str) -> None:
+        self._transport = transport
+        self._reason = _NOT_A_PHRASE.sub(" ", reason).encode("latin-1", "replace")
+
+    def write(self, head: bytes) -> None:
+        line, _, rest = head.partition(b"\r\n")
+        version, status, _ = line.split(b" ", 2)
+        self._transport.write(b"%s %s %s\r\n%s" % (version, status, self._reason, rest))
 
 
 class ZeroCopyProtocol(HttpToolsProtocol):
@@ -94,6 +111,8 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         async def send(message: Any) -> None:
             if message["type"] == "http.response.zerocopysend":
                 await self._send_file(cycle, message)
+            elif message.get("millpond.reason"):
+                await self._send_start(cycle, message)
             else:
                 await cycle.send(message)
 
@@ -103,6 +122,14 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             # The server stops and this request took too long: hang up, without a traceback in the log.
             cycle.disconnected = True
             self.transport.close()
+
+    async def _send_start(self, cycle: RequestResponseCycle, message: _Message) -> None:
+        """Send the head of a response with a reason phrase of its own, which uvicorn has no way to give."""
+        cycle.transport = cast(asyncio.Transport, _WithReason(self.transport, message["millpond.reason"]))
+        try:
+            await cycle.send(cast(Any, message))
+        finally:
+            cycle.transport = self.transport
 
     async def _send_file(self, cycle: RequestResponseCycle, message: _Message) -> None:
         file = message["file"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millpond.batch.api.wire import common, jobs, pools, tasks
+from millpond.batch.api.wire import common, jobs, nodes, pools, tasks
 from millpond.batch.api.wire.codec import decode_body, encode
 from millpond.batch.api.wire.fields import Model
 from millpond.common.errors import ServiceError
@@ -28,6 +28,17 @@ def _refusal(content: Any, model: type[Model], version: str = NEWEST) -> tuple[s
         _read(content, model, version)
     assert refused.value.status == 400
     return refused.value.code, dict(refused.value.details)
+
+
+def test_a_wrong_public_key_is_told_what_one_is() -> None:
+    code, values = _refusal({"name": "me", "sshPublicKey": "secret"}, nodes.NodeUserAdd)
+    assert (code, values["PropertyName"]) == ("InvalidPropertyValue", "sshPublicKey")
+    assert "public key of OpenSSH" in values["Reason"]
+
+
+def test_a_name_of_metadata_is_not_empty() -> None:
+    code, values = _refusal({**JOB, "metadata": [{"name": "", "value": "x"}]}, jobs.JobAdd)
+    assert (code, values["PropertyName"]) == ("EmptyMetadataKey", "metadata[0].name")
 
 
 @pytest.mark.parametrize(

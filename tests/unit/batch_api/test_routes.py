@@ -147,10 +147,10 @@ def test_paths_are_matched_as_sent_and_their_parts_decoded_once(target: str, par
         ("GET", "/nothing", 400, "InvalidUri"),
         ("GET", "/pools/p/nothing", 400, "InvalidUri"),
         ("GET", "/jobs/j/tasks/t/x/y", 400, "InvalidUri"),
-        ("GET", "/jobs/%ff", 400, "InvalidUri"),
+        ("GET", "/jobs/%ff", 400, "RequestUrlFailedToParse"),
         ("PUT", "/pools/p", 405, "UnsupportedHttpVerb"),
         ("HEAD", "/jobs/j", 405, "UnsupportedHttpVerb"),
-        ("BREW", "/jobs", 405, "UnsupportedHttpVerb"),
+        ("BREW", "/jobs", 400, "InvalidHttpVerb"),
         ("GET", "/nodeagentskus", 400, "UnsupportedRequestVersion"),
     ],
 )

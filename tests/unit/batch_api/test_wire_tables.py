@@ -11,7 +11,7 @@ from tests.unit.batch_api import reference
 from millpond.batch.api import versions
 from millpond.batch.api.wire import applications, certificates, common, images, jobs, nodes, pools, schedules, tasks
 from millpond.batch.api.wire.codec import from_json
-from millpond.batch.api.wire.fields import Model
+from millpond.batch.api.wire.fields import PATTERN_REASONS, Model
 from millpond.batch.api.wire.shape import Member, members
 from millpond.common.errors import ServiceError
 
@@ -137,6 +137,18 @@ def _all_models() -> list[type[Model]]:
             found.append(model)
             pending += [member.model for member in members(model).values() if member.model]
     return found
+
+
+def _patterns(schema: Any) -> set[str]:
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    found = set().union(*map(_patterns, parts))
+    return found | {schema["pattern"]} if isinstance(schema, dict) and isinstance(schema.get("pattern"), str) else found
+
+
+def test_no_one_is_told_of_a_regular_expression() -> None:
+    patterns = set().union(*(_patterns(msgspec.json.schema(model)) for model in _all_models()))
+    assert patterns <= set(PATTERN_REASONS)
+    assert len(patterns) > 5
 
 
 @pytest.mark.parametrize(("model", "name", "version"), _cases(ANSWERS) + _FLAT_COUNTS)

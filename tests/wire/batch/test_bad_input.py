@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import json
 import time
 from typing import Any
 
@@ -91,6 +92,17 @@ def test_heads_are_refused_without_a_body(server: Server, raw: RawClient) -> Non
     assert (reply.status, reply.body) == (404, b"")
 
 
+def test_reason_phrases_repeat_the_message(client: BatchClient, raw: RawClient) -> None:
+    with raw.open("GET", "/pools/nowhere") as answer:
+        message, *_ = json.loads(answer.read())["message"]["value"].split("\n")
+        assert (answer.status, answer.reason) == (404, message)
+    with raw.open("GET", "/pools/pool") as answer:
+        assert (answer.status, answer.reason) == (200, "OK")
+    with pytest.raises(ResourceModifiedError) as refused:  # nothing but the phrase says why a HEAD is refused
+        client.pool_exists("pool", etag="0x0", match_condition=MatchConditions.IfNotModified)
+    assert "The condition specified using HTTP conditional header(s) is not met." in str(refused.value)
+
+
 # --- versions, paths and parameters ---
 
 
@@ -117,9 +129,10 @@ def test_api_versions_that_are_not_there(target: str, code: str, raw: RawClient)
         ("GET", "/", 400, "InvalidUri"),
         ("GET", "/nothing", 400, "InvalidUri"),
         ("GET", "/pools/pool/nothing", 400, "InvalidUri"),
-        ("GET", "/pools/%ff", 400, "InvalidUri"),
+        ("GET", "/pools/%ff", 400, "RequestUrlFailedToParse"),
         ("PUT", "/pools/pool", 405, "UnsupportedHttpVerb"),
         ("TRACE", "/pools", 405, "UnsupportedHttpVerb"),
+        ("PROPFIND", "/pools", 400, "InvalidHttpVerb"),
         ("GET", "/poolusagemetrics", 501, "NotImplemented"),
         ("GET", "/pools?maxresults=0", 400, "OutOfRangeQueryParameterValue"),
         ("GET", "/pools?maxresults=1001", 400, "OutOfRangeQueryParameterValue"),

@@ -23,6 +23,7 @@ from .http import Call
 from .jobs import job_key
 from .middleware import Answers, ApiVersion, Authentication, call_of, read_body, send_answer
 from .operations import EXTENSIONS, OPERATIONS
+from .parameters import check_parameters
 from .routes import Operation, Routes
 
 
@@ -83,6 +84,7 @@ class _Operations:
         call = call_of(scope)
         operation = self._routes.find(call)
         _check_own_job(call, operation)
+        check_parameters(call, operation)
         if call.method not in ("GET", "HEAD", "DELETE"):
             call.body = await read_body(call, receive)
         answer = await operation.handler(scope["state"]["service"], call)

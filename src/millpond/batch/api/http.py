@@ -30,7 +30,7 @@ PAGE_LIMIT = 1000
 JSON_TYPE = "application/json;odata=minimalmetadata"
 
 _NUMBER = re.compile(r"-?[0-9]+")
-_CONDITION_HEADERS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+CONDITION_HEADERS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _ERROR_METADATA = "$metadata#Microsoft.Azure.Batch.Protocol.Entities.Container.errors/@Element"
 
 
@@ -77,7 +77,7 @@ class Call:
 
         Raises ``MultipleConditionHeadersNotSupported`` and ``InvalidHeaderValue``.
         """
-        given = [name for name in _CONDITION_HEADERS if name in self.headers]
+        given = [name for name in CONDITION_HEADERS if name in self.headers]
         if not given:
             return NO_CONDITIONS
         if len(given) > 1 and set(given) not in (
@@ -161,6 +161,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     #: Content, whole or as it comes.
     body: bytes | AsyncIterator[bytes] = b""
+    #: The reason phrase of the status line, where it is not the usual one.
+    reason: str = ""
 
 
 def entity_headers(last_modified: int) -> dict[str, str]:
@@ -250,7 +252,8 @@ def error_content(problem: ServiceError, call: Call) -> dict[str, Any]:
 
 
 def error_answer(problem: ServiceError, call: Call) -> Answer:
+    """The reason phrase repeats the message: it is all that the answer to a HEAD can say."""
     if call.method == "HEAD" or problem.status == 304:
-        return Answer(problem.status)
+        return Answer(problem.status, reason=problem.message)
     body = {"odata.metadata": f"{call.base_url}/{_ERROR_METADATA}"} | error_content(problem, call)
-    return Answer(problem.status, {"Content-Type": JSON_TYPE}, encode(body))
+    return Answer(problem.status, {"Content-Type": JSON_TYPE}, encode(body), problem.message)

@@ -92,8 +92,12 @@ class ApiVersion:
 
 
 async def read_body(call: Call, receive: Receive) -> bytes:
-    """Raises ``RequestBodyTooLarge``."""
-    length = call.headers.get("content-length", "0")
+    """Raises ``MissingContentLengthHeader`` or ``RequestBodyTooLarge``."""
+    length = call.headers.get("content-length")
+    if length is None:
+        if "transfer-encoding" not in call.headers:
+            raise error("MissingContentLengthHeader")
+        length = "0"
     if length.isdigit() and int(length[:19]) > BODY_LIMIT:
         raise _too_large()
     parts: list[bytes] = []
@@ -131,7 +135,10 @@ async def send_answer(call: Call, answer: Answer, receive: Receive, send: Send) 
     if isinstance(body, bytes) and answer.status not in (204, 304):
         headers.setdefault("Content-Length", str(len(body)))
     raw_headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw_headers})
+    start = {"type": "http.response.start", "status": answer.status, "headers": raw_headers}
+    if answer.reason:
+        start["millpond.reason"] = answer.reason
+    await send(start)
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
     else:

@@ -190,6 +190,7 @@ async def pool_remove_nodes(service: BatchService, call: Call) -> Answer:
 
 def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecification, pool_id: str) -> Pool:
     """The pool that a client specified, for itself or for a job; the engine fills in what it decides on."""
+    _check_node_agent(specification)
     _check_task_slots(service, specification.vm_size, specification.task_slots_per_node)
     check_pool_references(service, call, specification.application_package_references)
     check_certificates(service, call, specification.certificate_references)
@@ -218,6 +219,18 @@ def new_pool(service: BatchService, call: Call, specification: wire.PoolSpecific
         start_task_wait_for_success=None if start_task is UNSET else start_task.wait_for_success is not False,
         document=document,
     )
+
+
+def _check_node_agent(specification: wire.PoolSpecification) -> None:
+    """Those of all ages and systems are taken, whatever runs here. Raises ``NodeAgentSKUNotFound``."""
+    machine = specification.virtual_machine_configuration
+    if machine is not UNSET and not machine.node_agent_sku_id.lower().startswith("batch.node."):
+        raise error(
+            "NodeAgentSKUNotFound",
+            ("PropertyName", "virtualMachineConfiguration.nodeAgentSKUId"),
+            ("PropertyValue", machine.node_agent_sku_id),
+            ("Reason", "The id of a node agent begins with 'batch.node.'."),
+        )
 
 
 def find_pool(service: BatchService, call: Call) -> Pool:

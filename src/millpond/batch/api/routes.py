@@ -30,6 +30,9 @@ class Operation(NamedTuple):
     until: str = versions.NEWEST
 
 
+#: The verbs of HTTP (RFC 9110) and PATCH; others are no verbs to the service.
+_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+
 #: The key of an entity as certificates have theirs: ``certificates(thumbprintAlgorithm=sha1,thumbprint=…)``.
 _KEY = re.compile(r"\(.*\)$")
 
@@ -69,8 +72,11 @@ class Routes:
     def find(self, call: Call) -> Operation:
         """The operation that the call is for; the named parts of its path are put into ``call.params``.
 
-        Raises ``InvalidUri``, ``UnsupportedHttpVerb`` or ``UnsupportedRequestVersion``.
+        Raises ``InvalidHttpVerb``, ``RequestUrlFailedToParse``, ``InvalidUri``, ``UnsupportedHttpVerb`` or
+        ``UnsupportedRequestVersion``.
         """
+        if call.method not in _VERBS:
+            raise error("InvalidHttpVerb", ("HttpVerb", call.method))
         place = self._match(call)
         operation = place.operations.get(call.method)
         if operation is None:
@@ -112,4 +118,4 @@ def _decode(part: str) -> str:
     try:
         return unquote(part, errors="strict")
     except UnicodeDecodeError:
-        raise _nowhere() from None
+        raise error("RequestUrlFailedToParse", ("Reason", "The path is not UTF-8.")) from None

@@ -27,6 +27,10 @@ class MetadataItem(Model, kw_only=True):
     name: str
     value: str
 
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise PropertyError("name", "The name is empty.", "EmptyMetadataKey")
+
 
 class NameValuePair(Model, kw_only=True):
     name: Maybe[str] = UNSET

@@ -82,6 +82,10 @@ _WEB_URL = r"\A[Hh][Tt][Tt][Pp][Ss]?://[^/\s]"
 #: What the programs of a Linux system take for the name of a user.
 USER_NAME = r"\A[A-Za-z_][A-Za-z0-9_-]{0,31}\Z"
 _OCTAL = r"\A[0-7]{1,5}\Z"
+#: As OpenSSH has them in ``authorized_keys``: type, key in base64, and perhaps a comment.
+_PUBLIC_KEY = r"\A\s*(?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?\s*\Z"
+_ONE_LINE = r"\A[^\0\r\n]*\Z"
+_ENDPOINT = r"\A[A-Za-z0-9_.-]{1,77}\Z"
 
 #: What a value that does not match one of the patterns is told.
 PATTERN_REASONS = {
@@ -93,6 +97,9 @@ PATTERN_REASONS = {
     _WEB_URL: "The value is not a URL that begins with http:// or https://.",
     USER_NAME: "The name is none that a Linux system takes for a user.",
     _OCTAL: "The mode is not an octal number.",
+    _PUBLIC_KEY: "The value is not a public key of OpenSSH: its type, the key in base64, and perhaps a comment.",
+    _ONE_LINE: "The value contains the end of a line or a NUL character.",
+    _ENDPOINT: "A name has 1 to 77 characters of A-Z, a-z, 0-9, hyphen, underscore and dot.",
 }
 
 Id = Annotated[str, Meta(pattern=_ID)]
@@ -104,6 +111,9 @@ CommandLine = Annotated[str, Meta(pattern=_NO_NUL)]
 Text = Annotated[str, Meta(pattern=_NO_NUL)]
 VariableName = Annotated[str, Meta(pattern=_VARIABLE)]
 FileMode = Annotated[str, Meta(pattern=_OCTAL)]
+PublicKey = Annotated[str, Meta(pattern=_PUBLIC_KEY)]
+Password = Annotated[str, Meta(pattern=_ONE_LINE)]
+EndpointName = Annotated[str, Meta(pattern=_ENDPOINT)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 DisplayName = Annotated[str, Meta(max_length=1024)]
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]

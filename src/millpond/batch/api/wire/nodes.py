@@ -11,7 +11,19 @@ from millpond.common.clock import from_iso
 from ...model.pool import DeallocationOption, NodeState, SchedulingState, StartTaskState
 from ...model.task import TaskResult, TaskState
 from .common import ContainerInfo, FailureInfo, IdentityReference, NameValuePair
-from .fields import USER_NAME, Maybe, Model, Moment, NonEmpty, PropertyError, Since, Until, wire_name
+from .fields import (
+    USER_NAME,
+    Maybe,
+    Model,
+    Moment,
+    NonEmpty,
+    Password,
+    PropertyError,
+    PublicKey,
+    Since,
+    Until,
+    wire_name,
+)
 from .pools import CertificateReference, ImageReference, StartTask, VmExtension
 from .tasks import TaskExecutionInfo
 
@@ -32,12 +44,6 @@ class NodeDisableScheduling(Model, kw_only=True):
     node_disable_scheduling_option: Maybe[Literal["requeue", "terminate", "taskcompletion"]] = UNSET
 
 
-#: As OpenSSH has them in ``authorized_keys``: type, key in base64, and perhaps a comment.
-_PUBLIC_KEY = r"\A\s*(?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?\s*\Z"
-#: A password of one line.
-_ONE_LINE = r"\A[^\0\r\n]*\Z"
-
-
 def _check_moments(model: Model, *names: str) -> None:
     """Raises :class:`PropertyError` for a text that is no time."""
     for name in names:
@@ -52,8 +58,8 @@ class NodeUserAdd(Model, kw_only=True):
     name: Annotated[str, Meta(pattern=USER_NAME)]
     is_admin: Maybe[bool] = UNSET
     expiry_time: Maybe[Moment] = UNSET
-    password: Maybe[Annotated[str, Meta(pattern=_ONE_LINE)]] = UNSET
-    ssh_public_key: Annotated[Maybe[Annotated[str, Meta(pattern=_PUBLIC_KEY)]], Since("2016-02-01")] = UNSET
+    password: Maybe[Password] = UNSET
+    ssh_public_key: Annotated[Maybe[PublicKey], Since("2016-02-01")] = UNSET
 
     def __post_init__(self) -> None:
         _check_moments(self, "expiry_time")
@@ -61,8 +67,8 @@ class NodeUserAdd(Model, kw_only=True):
 
 class NodeUserUpdate(Model, kw_only=True):
     expiry_time: Maybe[Moment] = UNSET
-    password: Maybe[Annotated[str, Meta(pattern=_ONE_LINE)]] = UNSET
-    ssh_public_key: Annotated[Maybe[Annotated[str, Meta(pattern=_PUBLIC_KEY)]], Since("2016-02-01")] = UNSET
+    password: Maybe[Password] = UNSET
+    ssh_public_key: Annotated[Maybe[PublicKey], Since("2016-02-01")] = UNSET
 
     def __post_init__(self) -> None:
         _check_moments(self, "expiry_time")

@@ -15,6 +15,7 @@ from .common import Process as _Process
 from .fields import (
     DisplayName,
     Duration,
+    EndpointName,
     Id,
     Int32,
     Maybe,
@@ -188,7 +189,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class InboundNatPool(Model, kw_only=True):
-    name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,77}\Z")]
+    name: EndpointName
     protocol: Literal["tcp", "udp"]
     backend_port: Port
     frontend_port_range_start: Port
