@@ -33,10 +33,33 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         403,
         "This request is not authorized to perform this operation using this source IP.",
     ),
+    "AppendPositionConditionNotMet": (412, "The append position condition specified was not met."),
     "BlobAlreadyExists": (409, "The specified blob already exists."),
     "BlobArchived": (409, "This operation is not permitted on an archived blob."),
     "BlobBeingRehydrated": (409, "This operation is not permitted because the blob is being rehydrated."),
+    "BlobCustomerSpecifiedEncryptionMismatch": (
+        409,
+        "The given customer specified encryption does not match the encryption used to encrypt the blob.",
+    ),
+    "BlobDoesNotUseCustomerSpecifiedEncryption": (
+        409,
+        "The blob is not encrypted with customer specified encryption, but it was provided in the request.",
+    ),
+    "BlobImmutableDueToLegalHold": (
+        409,
+        "This operation is not permitted as the blob is immutable due to a legal hold.",
+    ),
+    "BlobImmutableDueToPolicy": (409, "This operation is not permitted as the blob is immutable due to a policy."),
+    "BlobIsSealed": (
+        409,
+        "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete.",
+    ),
     "BlobNotFound": (404, "The specified blob does not exist."),
+    "BlobUsesCustomerSpecifiedEncryption": (
+        409,
+        "The blob is encrypted with customer specified encryption, but it was not provided in the request.",
+    ),
+    "BlockCountExceedsLimit": (409, "The committed block count cannot exceed the maximum limit of 50,000 blocks."),
     "BlockListTooLong": (400, "The block list may not contain more than 50,000 blocks."),
     "CannotVerifyCopySource": (404, "Could not verify the copy source within the specified time."),
     "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
@@ -48,6 +71,15 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
     ),
     "EmptyMetadataKey": (400, "The key for one of the metadata key-value pairs is empty."),
+    "IncrementalCopyBlobMismatch": (
+        409,
+        "The specified source blob is different than the copy source of the existing incremental copy blob.",
+    ),
+    "IncrementalCopyOfEarlierVersionSnapshotNotAllowed": (
+        409,
+        "The specified snapshot is earlier than the last snapshot copied into the incremental copy blob.",
+    ),
+    "IncrementalCopySourceMustBeSnapshot": (409, "The source for incremental copy request must be a snapshot."),
     "InternalError": (500, "The server encountered an internal error. Please retry the request."),
     "InvalidBlobOrBlock": (400, "The specified blob or block content is invalid."),
     "InvalidBlobTier": (400, "The specified blob tier is invalid."),
@@ -61,6 +93,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.",
     ),
     "InvalidMetadata": (400, "The metadata specified is invalid. It has characters that are not permitted."),
+    "InvalidPageRange": (416, "The page range specified is invalid."),
     "InvalidQueryParameterValue": (
         400,
         "Value for one of the query parameters specified in the request URI is invalid.",
@@ -97,6 +130,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "LeaseNotPresentWithBlobOperation": (412, "There is currently no lease on the blob."),
     "LeaseNotPresentWithContainerOperation": (412, "There is currently no lease on the container."),
     "LeaseNotPresentWithLeaseOperation": (409, "There is currently no lease on the resource."),
+    "MaxBlobSizeConditionNotMet": (412, "The max blob size condition specified was not met."),
     "Md5Mismatch": (
         400,
         "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
@@ -111,6 +145,10 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     ),
     "NoPendingCopyOperation": (409, "There is currently no pending copy operation."),
     "NotImplemented": (501, "The requested operation is not implemented on the specified resource."),
+    "OperationNotAllowedOnIncrementalCopyBlob": (
+        409,
+        "The specified operation is not allowed on an incremental copy blob.",
+    ),
     "OperationNotAllowedOnRootBlob": (403, "This operation is not allowed on the current version of a blob."),
     "OutOfRangeInput": (400, "One of the request inputs is out of range."),
     "OutOfRangeQueryParameterValue": (
@@ -119,8 +157,22 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     ),
     "PendingCopyOperation": (409, "There is currently a pending copy operation."),
     "PermanentDeleteNotAllowed": (409, "Permanent delete is not enabled for the account."),
+    "PreviousSnapshotCannotBeNewer": (
+        400,
+        "The prevsnapshot query parameter value cannot be newer than snapshot query parameter value.",
+    ),
+    "PreviousSnapshotNotFound": (409, "The previous snapshot is not found."),
     "RequestBodyTooLarge": (413, "The request body is too large and exceeds the maximum permissible limit."),
+    "RequestForbiddenByContainerEncryptionPolicy": (
+        403,
+        "The request is not allowed because the container denies other encryption scopes than its default.",
+    ),
     "ResourceNotFound": (404, "The specified resource does not exist."),
+    "SequenceNumberConditionNotMet": (412, "The sequence number condition specified was not met."),
+    "SequenceNumberIncrementTooLarge": (
+        409,
+        "The sequence number increment cannot be performed because it would result in overflow of the sequence number.",
+    ),
     "SnapshotsPresent": (409, "This operation is not permitted while the blob has snapshots."),
     "SourceConditionNotMet": (412, "The source condition specified using HTTP conditional header(s) is not met."),
     "TargetConditionNotMet": (412, "The target condition specified using HTTP conditional header(s) is not met."),

@@ -155,8 +155,9 @@ class Content(NamedTuple):
     data: bytes | None
     md5: bytes = b""
     crc64: bytes = b""
-    #: Where in the file they begin.
+    #: Where in the file they begin, and whether they were added to it.
     offset: int = 0
+    is_added: bool = False
 
 
 class Blob(NamedTuple):

@@ -11,7 +11,7 @@ from millpond.common.errors import ServiceError
 
 from ..content import checksums
 from ..errors import CopySourceError
-from ..model import Blob, Container, CopyState, Lease, Metadata
+from ..model import NOT_IMMUTABLE, Blob, Container, CopyState, Encryption, Immutability, Lease, Metadata
 from ..moments import to_snapshot
 from ..service.blobs import RangeError, Reading
 from ..service.conditions import NotModifiedError
@@ -121,9 +121,13 @@ def blob_headers(blob: Blob, now: int, *, whole: bool) -> Headers:
         ("x-ms-blob-type", blob.type),
         ("x-ms-server-encrypted", "true"),
     ]
+    headers += encryption_headers(blob.encryption)
     headers += lease_headers(blob.lease, now)
-    if blob.type == "BlockBlob":
+    if blob.type == "BlockBlob" or blob.access_tier:
         headers += _tier_headers(blob)
+    headers += in_place_headers(blob)
+    if blob.immutability != NOT_IMMUTABLE:
+        headers += immutability_headers(blob.immutability)
     for name, value in (
         ("content-encoding", properties.content_encoding),
         ("content-language", properties.content_language),
@@ -144,6 +148,33 @@ def blob_headers(blob: Blob, now: int, *, whole: bool) -> Headers:
     if blob.accessed_at:
         headers.append(("x-ms-last-access-time", http_date(blob.accessed_at)))
     return headers + metadata_headers(blob.metadata)
+
+
+def encryption_headers(encryption: Encryption) -> Headers:
+    if encryption.key_hash:
+        return [("x-ms-encryption-key-sha256", encryption.key_hash)]
+    return [("x-ms-encryption-scope", encryption.scope)] if encryption.scope else []
+
+
+def immutability_headers(immutability: Immutability) -> Headers:
+    headers = []
+    if immutability.until:
+        headers.append(("x-ms-immutability-policy-until-date", http_date(immutability.until)))
+        headers.append(("x-ms-immutability-policy-mode", "locked" if immutability.is_locked else "unlocked"))
+    if immutability.legal_hold:
+        headers.append(("x-ms-legal-hold", "true"))
+    return headers
+
+
+def in_place_headers(blob: Blob) -> Headers:
+    """What is told of append and page blobs alone."""
+    in_place = blob.in_place
+    if blob.type == "BlockBlob":
+        return []
+    if blob.type == "PageBlob":
+        return [("x-ms-blob-sequence-number", str(in_place.sequence_number))]
+    headers = [("x-ms-blob-committed-block-count", str(in_place.committed_blocks))]
+    return [*headers, ("x-ms-blob-sealed", "true")] if in_place.is_sealed else headers
 
 
 def version_headers(blob: Blob) -> Headers:
@@ -174,6 +205,10 @@ def _copy_headers(copy: CopyState) -> Headers:
     ]
     if copy.completed_at:
         headers.append(("x-ms-copy-completion-time", http_date(copy.completed_at)))
+    if copy.is_incremental:
+        headers.append(("x-ms-incremental-copy", "true"))
+    if copy.destination_snapshot:
+        headers.append(("x-ms-copy-destination-snapshot", to_snapshot(copy.destination_snapshot)))
     if copy.description:
         headers.append(("x-ms-copy-status-description", copy.description))
     return headers

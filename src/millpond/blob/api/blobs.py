@@ -13,7 +13,16 @@ from ..moments import to_snapshot
 from ..service import blobs
 from ..service.blobs import BlobDraft
 from . import headers, structured
-from .answer import Answer, Headers, blob_headers, metadata_headers, modified, version_headers
+from .answer import (
+    Answer,
+    Headers,
+    blob_headers,
+    encryption_headers,
+    in_place_headers,
+    metadata_headers,
+    modified,
+    version_headers,
+)
 from .call import Call, Checksums, stored, uploaded
 from .download import files, read_pieces
 from .limits import CRC64_SINCE, MAX_CHECKED_RANGE, body_limits
@@ -24,12 +33,12 @@ INLINE_SIZE = 32 << 10
 _ACCESS_PERIOD = DAY
 
 
-def draft(call: Call, properties: ContentProperties) -> BlobDraft:
+def draft(call: Call, properties: ContentProperties, *, page_blob: bool = False) -> BlobDraft:
     """What the headers say of the blob that a request makes."""
     return BlobDraft(
         properties=properties,
         metadata=headers.metadata(call.request),
-        access_tier=headers.access_tier(call.request),
+        access_tier=headers.access_tier(call.request, page_blob=page_blob),
         demands=headers.demands(call.request),
         may_overwrite=call.access.may_overwrite,
         features=call.features,
@@ -54,7 +63,12 @@ async def put_blob(call: Call) -> Answer:
 
 
 def written(blob: Blob) -> Headers:
-    return [*modified(blob.last_modified), ("x-ms-request-server-encrypted", "true"), *version_headers(blob)]
+    return [
+        *modified(blob.last_modified),
+        ("x-ms-request-server-encrypted", "true"),
+        *encryption_headers(blob.encryption),
+        *version_headers(blob),
+    ]
 
 
 def checksum_headers(content: Content) -> Headers:
@@ -119,7 +133,7 @@ async def get_blob_metadata(call: Call) -> Answer:
 async def set_blob_properties(call: Call) -> Answer:
     properties = headers.content_properties(call.request, only_own=True, md5_of_any_size=True)
     blob = await call.store.write(blobs.set_blob_properties, call.name, properties, headers.demands(call.request))
-    return Answer(200, modified(blob.last_modified))
+    return Answer(200, modified(blob.last_modified) + in_place_headers(blob))
 
 
 async def set_blob_metadata(call: Call) -> Answer:

@@ -15,6 +15,7 @@ from .call import Call, Checksums, stored
 from .limits import CRC64_SINCE, body_limits
 
 #: Largest source of a copy that is made while its request waits.
+_SEAL = "x-ms-seal-blob"
 _MAX_SYNC_COPY = 256 << 20
 
 
@@ -38,9 +39,13 @@ async def copy_blob(call: Call) -> Answer:
 
 async def _copy_own(call: Call, source: ResourceName, wanted: BlobDraft, copy: CopyState) -> Blob:
     priority = headers.rehydrate_priority(call.request)
+    sealed = headers.flag(call.request, _SEAL) if _SEAL in call.request.headers else None
 
     def draft_from(blob: Blob) -> BlobDraft:
-        taken = copying.taken_over(wanted, blob.properties, blob.metadata)._replace(type=blob.type)
+        taken = copying.taken_over(wanted, blob.properties, blob.metadata)
+        is_sealed = blob.in_place.is_sealed if sealed is None else sealed
+        in_place = blob.in_place._replace(is_sealed=is_sealed and blob.type == "AppendBlob", tail="")
+        taken = taken._replace(type=blob.type, in_place=in_place)
         if blob.access_tier != ARCHIVE:
             return taken
         if blob.tiering.target or wanted.access_tier in ("", ARCHIVE):
@@ -94,6 +99,18 @@ def shown_source(url: str) -> str:
     path, _, query = url.partition("?")
     kept = [part for part in query.split("&") if part.partition("=")[0].lower() in ("snapshot", "versionid")]
     return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+async def incremental_copy(call: Call) -> Answer:
+    """Incremental Copy Blob, of a snapshot of a page blob of this service."""
+    wanted = draft(call, ContentProperties())
+    source = sources.find_source(call, by_key=True)
+    if source is None:
+        raise error("CannotVerifyCopySource", Reason="Only snapshots of this service can be copied incrementally.")
+    clock = call.service.clock
+    copy = CopyState(clock.guid(), shown_source(call.request.header(sources.HEADER)), clock.now(), is_incremental=True)
+    blob = await call.store.write_long(copying.copy_incrementally, source, call.name, wanted, copy)
+    return _copied(blob)
 
 
 async def abort_copy(call: Call) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 
@@ -10,7 +11,7 @@ from millpond.common.conditions import Conditions, parse_etags
 
 from ..content import checksums
 from ..errors import error, invalid_header
-from ..model import ContentProperties, Metadata, PublicAccess
+from ..model import NO_ENCRYPTION, ContentProperties, Encryption, Metadata, PublicAccess
 from ..request import Request
 from ..service.blobs import Span
 from ..service.conditions import Demands
@@ -18,7 +19,19 @@ from ..service.conditions import Demands
 #: Most bytes of a blob's or container's metadata, names and values together.
 MAX_METADATA_SIZE = 8 << 10
 ACCESS_TIERS = frozenset({"Hot", "Cool", "Cold", "Archive", "Smart"})
+#: Those of page blobs, which only premium accounts have; here any account has them.
+PAGE_BLOB_TIERS = frozenset({"P4", "P6", "P10", "P15", "P20", "P30", "P40", "P50", "P60", "P70", "P80"})
 _PRIORITIES = frozenset({"High", "Standard"})
+
+#: Bytes of a client's key.
+_KEY_SIZE = 32
+_SCOPE_HEADER = "x-ms-encryption-scope"
+_ENCRYPTION_HEADERS = frozenset(
+    {_SCOPE_HEADER, "x-ms-encryption-key", "x-ms-encryption-key-sha256", "x-ms-encryption-algorithm"}
+)
+_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{1,61}[A-Za-z0-9]")
+MAX_NUMBER = (1 << 63) - 1
+_MAX_DIGITS = 19
 
 _METADATA_PREFIX = "x-ms-meta-"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -26,7 +39,7 @@ _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 
 
 def demands(request: Request) -> Demands:
-    return Demands(conditions(request), lease_id(request, "x-ms-lease-id"))
+    return Demands(conditions(request), lease_id(request, "x-ms-lease-id"), encryption=encryption(request))
 
 
 def demands_of_deletion(request: Request) -> Demands:
@@ -35,6 +48,55 @@ def demands_of_deletion(request: Request) -> Demands:
     unmodified_since = _date(request.headers, "x-ms-access-tier-if-unmodified-since")
     tier = Conditions(if_modified_since=since, if_unmodified_since=unmodified_since)
     return demands(request)._replace(tier_conditions=tier)
+
+
+def encryption(request: Request) -> Encryption:
+    """The client's key, which is checked against its hash and not kept, or the scope."""
+    if request.headers.keys().isdisjoint(_ENCRYPTION_HEADERS):
+        return NO_ENCRYPTION
+    scope = request.header(_SCOPE_HEADER)
+    if scope and not _SCOPE.fullmatch(scope):
+        raise invalid_header(_SCOPE_HEADER, scope)
+    key_hash = key_of(request)
+    if scope and key_hash:
+        raise invalid_header(_SCOPE_HEADER, scope)
+    return Encryption(key_hash, scope)
+
+
+def key_of(request: Request, prefix: str = "x-ms-") -> str:
+    """The hash of the client's key, of the request's own resource or (``x-ms-source-``) of a copy's source."""
+    key, key_hash, algorithm = (f"{prefix}encryption-{part}" for part in ("key", "key-sha256", "algorithm"))
+    if not any(name in request.headers for name in (key, key_hash, algorithm)):
+        return ""
+    for name in (key, key_hash, algorithm):
+        if name not in request.headers:
+            raise error("MissingRequiredHeader", HeaderName=name)
+    try:
+        found = hashlib.sha256(checksums.decode(request.headers[key], _KEY_SIZE)).digest()
+    except ValueError:
+        raise error("InvalidHeaderValue", HeaderName=key) from None
+    if request.headers[key_hash] != checksums.encode(found):
+        raise invalid_header(key_hash, request.headers[key_hash])
+    if request.headers[algorithm] != "AES256":
+        raise invalid_header(algorithm, request.headers[algorithm])
+    return request.headers[key_hash]
+
+
+def number(request: Request, name: str) -> int | None:
+    """A whole number of at least 0 and below 2^63, or ``None`` where there is no such header."""
+    text = request.header(name)
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_DIGITS or int(text) > MAX_NUMBER:
+        raise invalid_header(name, text)
+    return int(text)
+
+
+def required_number(request: Request, name: str) -> int:
+    found = number(request, name)
+    if found is None:
+        raise error("MissingRequiredHeader", HeaderName=name)
+    return found
 
 
 def lease_id(request: Request, name: str) -> str:
@@ -146,9 +208,9 @@ def flag(request: Request, name: str, *, default: bool = False) -> bool:
     return text.lower() == "true" if text else default
 
 
-def access_tier(request: Request) -> str:
+def access_tier(request: Request, *, page_blob: bool = False) -> str:
     tier = request.header("x-ms-access-tier").capitalize()
-    if tier and tier not in ACCESS_TIERS:
+    if tier and tier not in (PAGE_BLOB_TIERS if page_blob else ACCESS_TIERS):
         raise invalid_header("x-ms-access-tier", tier)
     return tier
 

@@ -28,5 +28,15 @@ CRC64_SINCE = "2019-02-02"
 MAX_CHECKED_RANGE = 4 * _MIB
 
 
+#: Most bytes of an Append Block, from 2022-11-02 on and before; and of a Put Page.
+_MAX_APPENDED = 100 * _MIB
+_MAX_APPENDED_ONCE = 4 * _MIB
+MAX_PAGES = 4 * _MIB
+
+
+def appended_limit(version: str) -> int:
+    return _MAX_APPENDED if version >= "2022-11-02" else _MAX_APPENDED_ONCE
+
+
 def body_limits(version: str) -> BodyLimits:
     return next(limits for since, limits in _LIMITS if version >= since)

@@ -11,7 +11,7 @@ from ..auth import READ_BLOB, Need
 from ..errors import error, invalid_header, invalid_query
 from ..model import PublicAccess
 from ..request import Request
-from . import blobs, blocks, containers, copies, leases, service_properties, tiers
+from . import append, blobs, blocks, containers, copies, leases, pages, service_properties, tiers
 from .answer import Answer
 from .call import Call
 
@@ -43,6 +43,7 @@ _container_acl = Operation(containers.get_container_acl, Need("c", ""))
 _blob_metadata = Operation(blobs.get_blob_metadata, READ_BLOB)
 _make = Need("o", "cw", service_sas=True)
 _write = Need("o", "w", service_sas=True)
+_append = Need("o", "aw", service_sas=True)
 
 OPERATIONS: Final[dict[Route, Operation]] = {
     Route("account", "GET", "account", "properties"): _account_information,
@@ -79,6 +80,7 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "HEAD", "", "metadata"): _blob_metadata,
     Route("blob", "PUT", "", "metadata"): Operation(blobs.set_blob_metadata, _write),
     Route("blob", "PUT", "", "properties"): Operation(blobs.set_blob_properties, _write),
+    Route("blob", "PUT", "", "properties", "of a page blob"): Operation(pages.set_page_blob_properties, _write),
     Route("blob", "DELETE"): Operation(blobs.delete_blob, Need("o", "d", service_sas=True)),
     Route("blob", "DELETE", "", "", "version"): Operation(blobs.delete_blob, Need("o", "x", service_sas=True)),
     Route("blob", "DELETE", "", "", "permanent"): Operation(blobs.delete_blob, Need("o", "y", service_sas=True)),
@@ -90,9 +92,18 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "PUT", "", "", "BlockBlob from URL"): Operation(copies.put_blob_from_url, _make),
     Route("blob", "PUT", "", "", "copy"): Operation(copies.copy_blob, _make),
     Route("blob", "PUT", "", "copy"): Operation(copies.abort_copy, _write),
+    Route("blob", "PUT", "", "incrementalcopy", "from URL"): Operation(copies.incremental_copy, _make),
     Route("blob", "PUT", "", "block"): Operation(blocks.put_block, _make),
     Route("blob", "PUT", "", "block", "from URL"): Operation(copies.put_block_from_url, _make),
     Route("blob", "PUT", "", "blocklist"): Operation(blocks.put_block_list, _make),
+    Route("blob", "PUT", "", "", "AppendBlob"): Operation(append.put_append_blob, _make),
+    Route("blob", "PUT", "", "appendblock"): Operation(append.append_block, _append),
+    Route("blob", "PUT", "", "appendblock", "from URL"): Operation(append.append_block_from_url, _append),
+    Route("blob", "PUT", "", "seal"): Operation(append.seal, _write),
+    Route("blob", "PUT", "", "", "PageBlob"): Operation(pages.put_page_blob, _make),
+    Route("blob", "PUT", "", "page"): Operation(pages.put_page, _write),
+    Route("blob", "PUT", "", "page", "from URL"): Operation(pages.put_page_from_url, _write),
+    Route("blob", "GET", "", "pagelist"): Operation(pages.get_page_ranges, READ_BLOB),
     Route("blob", "GET", "", "blocklist"): Operation(blocks.get_block_list, Need("o", "r", service_sas=True)),
 }
 
@@ -107,16 +118,6 @@ NOT_IMPLEMENTED: Final[dict[Route, str]] = {
     Route("container", "GET", "container", "blobs"): "Find Blobs by Tags in Container",
     Route("container", "OPTIONS"): "Preflight Blob Request",
     Route("blob", "OPTIONS"): "Preflight Blob Request",
-    Route("blob", "PUT", "", "", "AppendBlob"): "Put Blob (append blob)",
-    Route("blob", "PUT", "", "", "PageBlob"): "Put Blob (page blob)",
-    Route("blob", "PUT", "", "appendblock"): "Append Block",
-    Route("blob", "PUT", "", "appendblock", "from URL"): "Append Block From URL",
-    Route("blob", "PUT", "", "seal"): "Append Blob Seal",
-    Route("blob", "PUT", "", "page"): "Put Page",
-    Route("blob", "PUT", "", "page", "from URL"): "Put Page From URL",
-    Route("blob", "GET", "", "pagelist"): "Get Page Ranges",
-    Route("blob", "PUT", "", "incrementalcopy"): "Incremental Copy Blob",
-    Route("blob", "PUT", "", "incrementalcopy", "from URL"): "Incremental Copy Blob",
     Route("blob", "GET", "", "tags"): "Get Blob Tags",
     Route("blob", "PUT", "", "tags"): "Set Blob Tags",
     Route("blob", "PUT", "", "expiry"): "Set Blob Expiry",
@@ -129,8 +130,6 @@ NOT_IMPLEMENTED: Final[dict[Route, str]] = {
 #: Headers that ask for something which belongs to those, and which must not go unheard.
 NOT_IMPLEMENTED_HEADERS: Final = (
     "x-ms-copy-source-authorization",
-    "x-ms-encryption-key",
-    "x-ms-encryption-scope",
     "x-ms-if-tags",
     "x-ms-immutability-policy-until-date",
     "x-ms-legal-hold",
@@ -191,6 +190,8 @@ def _deleted(request: Request) -> str:
 def _variant(request: Request, comp: str) -> str:
     """What the headers of a PUT on a blob make of it."""
     from_url = " from URL" if "x-ms-copy-source" in request.headers else ""
+    if comp == "properties" and pages.asks_for_change(request):
+        return "of a page blob"
     if comp:
         return from_url.strip()
     blob_type = request.header("x-ms-blob-type")

@@ -13,11 +13,11 @@ from ..request import Request
 MAX_PAGE_SIZE = 5000
 
 
-def page_size(request: Request) -> int:
+def page_size(request: Request, *, most: int = MAX_PAGE_SIZE) -> int:
     """``maxresults``. Raises ``OutOfRangeQueryParameterValue`` for less than one."""
     text = request.parameter("maxresults")
     if not text:
-        return MAX_PAGE_SIZE
+        return most
     if not text.lstrip("-").isascii() or not text.lstrip("-").isdecimal():
         raise invalid_query("maxresults", text)
     if len(text) > 10 or int(text) < 1:
@@ -26,9 +26,9 @@ def page_size(request: Request) -> int:
             QueryParameterName="maxresults",
             QueryParameterValue=text,
             MinimumAllowed="1",
-            MaximumAllowed=str(MAX_PAGE_SIZE),
+            MaximumAllowed=str(most),
         )
-    return min(int(text), MAX_PAGE_SIZE)
+    return min(int(text), most)
 
 
 def included(request: Request, known: frozenset[str]) -> frozenset[str]:

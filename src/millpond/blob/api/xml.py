@@ -12,7 +12,19 @@ from millpond.common.clock import DAY, from_iso, to_etag, to_http
 
 from ..content import checksums
 from ..errors import error
-from ..model import Blob, Block, Container, CopyState, Lease, Metadata, Segment, StoredPolicy
+from ..model import (
+    NOT_IMMUTABLE,
+    Blob,
+    Block,
+    Container,
+    CopyState,
+    Encryption,
+    Immutability,
+    Lease,
+    Metadata,
+    Segment,
+    StoredPolicy,
+)
 from ..moments import to_snapshot
 from ..request import Request
 from ..service.blocks import BlockLists, BlockSource
@@ -20,6 +32,8 @@ from ..service.containers import ContainerPage, version_of
 from ..service.history import is_earlier_version
 from ..service.lease import INFINITE, is_locked, state_of
 from ..service.listing import BlobPage, BlobPrefix
+from ..service.pages import PageList
+from ..service.segments import PageRange
 from ..service.tier import DEFAULT_TIER
 from .paging import marker_for
 
@@ -139,10 +153,12 @@ def _blob(blob: Blob, include: frozenset[str], now: int) -> str:
         f"{element('Content-MD5', md5)}"
         f"{element('Cache-Control', properties.cache_control)}"
         f"{element('Content-Disposition', properties.content_disposition)}"
-        f"<BlobType>{blob.type}</BlobType>{_tier(blob) if blob.type == 'BlockBlob' else ''}"
+        f"<BlobType>{blob.type}</BlobType>{_tier(blob) if blob.type == 'BlockBlob' or blob.access_tier else ''}"
+        f"{'' if blob.type == 'BlockBlob' else _in_place(blob)}"
         f"{'' if blob.snapshot else _lease(blob.lease, now)}"
         f"{_copy(blob.copy) if blob.copy and 'copy' in include else ''}"
-        "<ServerEncrypted>true</ServerEncrypted>"
+        f"<ServerEncrypted>true</ServerEncrypted>{_encryption(blob.encryption)}"
+        + (_immutability(blob.immutability, include) if blob.immutability != NOT_IMMUTABLE else "")
         + (f"<LastAccessTime>{to_http(blob.accessed_at)}</LastAccessTime>" if blob.accessed_at else "")
         + (
             f"<DeletedTime>{to_http(blob.deleted_at)}</DeletedTime>{_remaining_days(blob.purge_at, now)}"
@@ -153,6 +169,27 @@ def _blob(blob: Blob, include: frozenset[str], now: int) -> str:
         + ("<HasVersionsOnly>true</HasVersionsOnly>" if _has_versions_only(blob, include) else "")
         + "</Blob>"
     )
+
+
+def _in_place(blob: Blob) -> str:
+    in_place = blob.in_place
+    if blob.type == "PageBlob":
+        return f"<x-ms-blob-sequence-number>{in_place.sequence_number}</x-ms-blob-sequence-number>"
+    return "<Sealed>true</Sealed>" if in_place.is_sealed else ""
+
+
+def _encryption(encryption: Encryption) -> str:
+    return _optional("CustomerProvidedKeySha256", encryption.key_hash) + _optional("EncryptionScope", encryption.scope)
+
+
+def _immutability(immutability: Immutability, include: frozenset[str]) -> str:
+    text = ""
+    if immutability.until and "immutabilitypolicy" in include:
+        text += element("ImmutabilityPolicyUntilDate", to_http(immutability.until))
+        text += element("ImmutabilityPolicyMode", "locked" if immutability.is_locked else "unlocked")
+    if immutability.legal_hold and "legalhold" in include:
+        text += "<LegalHold>true</LegalHold>"
+    return text
 
 
 def _identity(blob: Blob) -> str:
@@ -198,6 +235,10 @@ def _copy(copy: CopyState) -> str:
     return (
         f"<CopyId>{copy.id}</CopyId><CopyStatus>{copy.status}</CopyStatus>{element('CopySource', copy.source)}"
         f"<CopyProgress>{copy.copied}/{copy.total}</CopyProgress>"
+        + ("<IncrementalCopy>true</IncrementalCopy>" if copy.is_incremental else "")
+        + _optional(
+            "CopyDestinationSnapshot", to_snapshot(copy.destination_snapshot or 0) if copy.destination_snapshot else ""
+        )
         + (f"<CopyCompletionTime>{to_http(copy.completed_at)}</CopyCompletionTime>" if copy.completed_at else "")
         + _optional("CopyStatusDescription", copy.description)
     )
@@ -216,6 +257,17 @@ def block_lists(lists: BlockLists, kinds: Iterable[str]) -> str:
 
 def _blocks(blocks: Iterable[Block | Segment]) -> str:
     return "".join([f"<Block><Name>{block.block_id}</Name><Size>{block.size}</Size></Block>" for block in blocks])
+
+
+def page_list(found: PageList) -> str:
+    ranges = "".join([_page_range(each) for each in found.ranges])
+    following = f"<NextMarker>{found.following}</NextMarker>" if found.following else "<NextMarker />"
+    return f"{DECLARATION}<PageList>{ranges}{following}</PageList>"
+
+
+def _page_range(found: PageRange) -> str:
+    name = "ClearRange" if found.is_clear else "PageRange"
+    return f"<{name}><Start>{found.begin}</Start><End>{found.end - 1}</End></{name}>"
 
 
 def signed_identifiers(policies: Iterable[StoredPolicy]) -> str:

@@ -8,6 +8,7 @@ listed in a table until they are unlinked, and those that are being sent are spa
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -49,6 +50,29 @@ class ContentStore:
         os.fsync(descriptor)
         os.fsync(self._incoming_directory)
 
+    def add(self, file: str, data: bytes) -> tuple[str, int]:
+        """Add to the end of a file, or of a new one; its name, and where it took the data, which are safe on disk.
+
+        Several may add to one file at a time, in several processes.
+        """
+        if file:
+            with suppress(FileNotFoundError):
+                descriptor = self._open(file, os.O_WRONLY | os.O_APPEND)
+                try:
+                    return file, _add(descriptor, data)
+                finally:
+                    os.close(descriptor)
+        file, descriptor = self.create()
+        try:
+            _add(descriptor, data)
+            os.fsync(self._incoming_directory)
+        except OSError:
+            self.unlink([file])
+            raise
+        finally:
+            os.close(descriptor)
+        return file, 0
+
     def publish(self, file: str) -> None:
         """Move a file on, now that a committed row names it. Nothing is lost where a crash comes first."""
         directory = self._content / file[:2]
@@ -61,13 +85,16 @@ class ContentStore:
 
     def open(self, file: str) -> int:
         """A descriptor to read a file with."""
+        return self._open(file, os.O_RDONLY)
+
+    def _open(self, file: str, flags: int) -> int:
         content, incoming = self._content / file[:2] / file, self._incoming / file
         for path in (content, incoming):
             try:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                return os.open(path, flags | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
-        return os.open(content, os.O_RDONLY | os.O_CLOEXEC)  # it may have moved between the two looks
+        return os.open(content, flags | os.O_CLOEXEC)  # it may have moved between the two looks
 
     def incoming(self) -> list[str]:
         """What uploads have written, and what a crash left of them."""
@@ -98,3 +125,12 @@ class ContentStore:
 
     def is_pinned(self, file: str) -> bool:
         return file in self._pins
+
+
+def _add(descriptor: int, data: bytes) -> int:
+    """Write at the end, at once, and sync; where that was."""
+    if os.write(descriptor, data) < len(data):  # the rest could not follow directly
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    offset = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
+    os.fdatasync(descriptor)
+    return offset

@@ -12,19 +12,23 @@ from ..errors import ERRORS, error
 from ..model import (
     NO_LEASE,
     NO_TIERING,
+    NOT_IMMUTABLE,
+    NOT_IN_PLACE,
     Blob,
     BlobType,
     Container,
     Content,
     ContentProperties,
     CopyState,
+    Immutability,
+    InPlace,
     Metadata,
     ResourceName,
     Segment,
     Tiering,
 )
 from ..store import Transaction
-from . import history
+from . import encryption, history, immutability
 from .conditions import NO_DEMANDS, Demands, check_read, check_write
 from .containers import find_container
 from .lease import after_write, check_use
@@ -47,6 +51,8 @@ class BlobDraft(NamedTuple):
     features: BlobFeatures = NO_FEATURES
     type: BlobType = "BlockBlob"
     tiering: Tiering = NO_TIERING
+    in_place: InPlace = NOT_IN_PLACE
+    immutability: Immutability = NOT_IMMUTABLE
 
 
 class Place(NamedTuple):
@@ -120,6 +126,7 @@ def find_place(
     check_blob_name(name.blob)
     _check_is_no_past(name)
     container = find_container(transaction, name)
+    encryption.of_new_blob(container, draft.demands.encryption)
     newest = transaction.get_newest(container.id, name.blob)
     present = newest if newest and newest.is_current else None
     if present:
@@ -185,6 +192,9 @@ def store_blob(
         lease=after_write(present.lease, transaction.now) if present else NO_LEASE,
         tiering=draft.tiering,
         accessed_at=transaction.now if draft.features.last_access_tracking else 0,
+        in_place=draft.in_place,
+        encryption=encryption.of_new_blob(place.container, draft.demands.encryption),
+        immutability=draft.immutability,
     )
     transaction.put_blob(blob, extent.segments)
     transaction.delete_blocks(place.container.id, place.name)
@@ -194,6 +204,7 @@ def store_blob(
 def get_blob_properties(transaction: Transaction, name: ResourceName, demands: Demands = NO_DEMANDS) -> Blob:
     blob = find_blob(transaction, name)
     check_read(demands, blob.last_modified, blob.lease, transaction.now)
+    encryption.check_key(blob.encryption, demands.encryption)
     return blob
 
 
@@ -209,23 +220,29 @@ def read_blob(
     """A blob and where its bytes are, or those within ``span``. Raises :class:`RangeError` for one beyond its end."""
     blob = _found(transaction, name, Transaction.get_blob)
     check_read(demands, blob.last_modified, blob.lease, transaction.now, code=code)
+    encryption.check_key(blob.encryption, demands.encryption)
     if not even_archived:
         check_online(blob)
-    begin, end = 0, blob.size
-    if span:
-        if span.begin >= blob.size:
-            raise RangeError(blob.size)
-        begin = span.begin
-        end = blob.size if span.end is None else min(span.end, blob.size)
+    begin, end = extent(blob, span)
     if blob.data is not None:
         return Reading(blob, begin, end, [])
     return Reading(blob, begin, end, transaction.list_segments_between(blob.id, begin, end))
+
+
+def extent(blob: Blob, span: Span | None) -> tuple[int, int]:
+    """Where the bytes of a blob begin and end that are within a span. Raises :class:`RangeError`."""
+    if span is None:
+        return 0, blob.size
+    if span.begin >= blob.size:
+        raise RangeError(blob.size)
+    return span.begin, blob.size if span.end is None else min(span.end, blob.size)
 
 
 def set_blob_properties(
     transaction: Transaction, name: ResourceName, properties: ContentProperties, demands: Demands
 ) -> Blob:
     blob = find_blob_to_change(transaction, name, demands)
+    immutability.check(blob, transaction.now)
     return _change(transaction, blob._replace(properties=properties))
 
 
@@ -238,6 +255,8 @@ def set_blob_metadata(
 ) -> Blob:
     """With versioning this makes a new version of the same bytes."""
     blob = find_blob_to_change(transaction, name, demands)
+    encryption.check_key(blob.encryption, demands.encryption)
+    immutability.check(blob, transaction.now)
     history.keep_before_change(transaction, blob, features)
     version = history.new_version(transaction, blob, transaction.now, features)
     return _change(transaction, blob._replace(metadata=metadata, version=version))
@@ -309,6 +328,7 @@ def snapshot_blob(
     blob = find_blob(transaction, name)
     check_use(blob.lease, demands.lease_id, transaction.now)
     check_write(demands._replace(lease_id=""), blob.last_modified)
+    encryption.check_key(blob.encryption, demands.encryption)
     check_online(blob)
     moment = transaction.next_generation(blob)
     snapshot = blob._replace(id=0, generation=moment, snapshot=moment, version=0, lease=NO_LEASE)

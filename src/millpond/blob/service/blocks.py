@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ..errors import error
-from ..model import NO_LEASE, Blob, Block, Content, ResourceName, Segment
+from ..model import NO_LEASE, Blob, Block, Container, Content, ResourceName, Segment
 from ..store import Transaction
 from .blobs import BlobDraft, Extent, find_blob, find_place, store_blob
 from .conditions import NO_DEMANDS, Demands, check_read
 from .containers import find_container
+from .encryption import check_key, of_new_blob
 from .lease import check_use
 from .names import check_blob_name
 
@@ -41,8 +42,8 @@ def check_block_id(block_id: str) -> None:
         raise error("InvalidBlockId")
 
 
-def check_put_block(transaction: Transaction, name: ResourceName, block_id: str, demands: Demands) -> int:
-    """The id of the container that the block may go to. All block ids of a blob are equally long."""
+def check_put_block(transaction: Transaction, name: ResourceName, block_id: str, demands: Demands) -> Container:
+    """The container that the block may go to. All block ids of a blob are equally long."""
     check_block_id(block_id)
     check_blob_name(name.blob)
     container = find_container(transaction, name)
@@ -55,7 +56,7 @@ def check_put_block(transaction: Transaction, name: ResourceName, block_id: str,
     neighbour = transaction.get_any_block(container.id, name.blob)
     if neighbour and len(neighbour.block_id) != len(block_id):
         raise error("InvalidBlobOrBlock")
-    return container.id
+    return container
 
 
 def check_is_block_blob(blob: Blob) -> None:
@@ -66,8 +67,9 @@ def check_is_block_blob(blob: Blob) -> None:
 def put_block(
     transaction: Transaction, name: ResourceName, block_id: str, content: Content, demands: Demands = NO_DEMANDS
 ) -> None:
-    container_id = check_put_block(transaction, name, block_id, demands)
-    transaction.put_block(container_id, name.blob, Block(block_id, content.size, content.file))
+    container = check_put_block(transaction, name, block_id, demands)
+    encryption = of_new_blob(container, demands.encryption)
+    transaction.put_block(container.id, name.blob, Block(block_id, content.size, content.file, encryption))
 
 
 def put_block_list(
@@ -82,12 +84,9 @@ def put_block_list(
     place = find_place(transaction, name, draft)
     if place.present:
         check_is_block_blob(place.present)
+    encryption = of_new_blob(place.container, draft.demands.encryption)
     uncommitted = {block.block_id: block for block in transaction.list_blocks(place.container.id, place.name)}
-    committed = {
-        segment.block_id: Block(segment.block_id, segment.size, segment.file)
-        for segment in (transaction.list_segments(place.present.id) if place.present else ())
-        if segment.block_id
-    }
+    committed = _committed(transaction, place.present) if place.present else {}
     choices = {
         "Committed": committed,
         "Uncommitted": uncommitted,
@@ -99,9 +98,18 @@ def put_block_list(
         block = choices[source].get(block_id)
         if block is None:
             raise error("InvalidBlockList")
+        check_key(block.encryption, encryption)
         segments.append(Segment(size, block.size, block_id, block.file))
         size += block.size
     return store_blob(transaction, place, draft, Extent(size, None if segments else b"", segments))
+
+
+def _committed(transaction: Transaction, blob: Blob) -> dict[str, Block]:
+    return {
+        segment.block_id: Block(segment.block_id, segment.size, segment.file, blob.encryption)
+        for segment in transaction.list_segments(blob.id)
+        if segment.block_id
+    }
 
 
 def get_block_list(transaction: Transaction, name: ResourceName, demands: Demands) -> BlockLists:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from millpond.common.conditions import NO_CONDITIONS, Conditions
 
 from ..errors import error
-from ..model import NO_LEASE, Lease
+from ..model import NO_ENCRYPTION, NO_LEASE, Encryption, Lease
 from .lease import check_use, is_locked
 
 
@@ -18,6 +18,8 @@ class Demands(NamedTuple):
     lease_id: str = ""
     #: What is demanded of the time when the blob's tier was set.
     tier_conditions: Conditions = NO_CONDITIONS
+    #: The key or scope that it names.
+    encryption: Encryption = NO_ENCRYPTION
 
 
 NO_DEMANDS = Demands()

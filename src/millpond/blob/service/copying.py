@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import error
-from ..model import Blob, Content, ContentProperties, CopyState, Metadata, PendingCopy, ResourceName, Segment
+from ..model import NO_LEASE, Blob, Content, ContentProperties, CopyState, Metadata, PendingCopy, ResourceName, Segment
 from ..store import Transaction
 from .blobs import BlobDraft, Extent, Reading, Span, find_blob, find_place, read_blob, store_blob
-from .conditions import Demands, NotModifiedError, check_write
+from .conditions import NO_DEMANDS, Demands, NotModifiedError, check_write
 
 
 def copy_blob(
@@ -49,6 +49,55 @@ def read_source(
         return read_blob(transaction, source, demands, span, code=code, even_archived=even_archived)
     except NotModifiedError:
         raise error(code) from None
+
+
+def copy_incrementally(
+    transaction: Transaction, source: ResourceName, target: ResourceName, draft: BlobDraft, copy: CopyState
+) -> Blob:
+    """Make a snapshot of a page blob the newest snapshot of the target, which holds nothing else.
+
+    Pages that are in several of the target's snapshots share their files. Raises
+    ``IncrementalCopySourceMustBeSnapshot``, ``IncrementalCopyBlobMismatch`` for the target of other copies, and
+    ``IncrementalCopyOfEarlierVersionSnapshotNotAllowed``.
+    """
+    if not source.snapshot:
+        raise error("IncrementalCopySourceMustBeSnapshot")
+    blob, _, size, segments = read_source(transaction, source, NO_DEMANDS)
+    if blob.type != "PageBlob":
+        raise error("InvalidBlobType")
+    place = find_place(transaction, target, draft, code="TargetConditionNotMet")
+    moment = transaction.next_generation(place.newest) if place.newest else transaction.now
+    copy = copy._replace(copied=size, total=size, destination_snapshot=moment)
+    taken = taken_over(draft, blob.properties, blob.metadata)
+    taken = taken._replace(type=blob.type, in_place=blob.in_place._replace(tail=""))
+    if place.present:
+        _check_follows(place.present, copy)
+        now = transaction.later_than(place.present.last_modified)
+        made = place.present._replace(
+            last_modified=now,
+            size=size,
+            properties=taken.properties,
+            metadata=taken.metadata,
+            copy=copy,
+            in_place=taken.in_place,
+        )
+        transaction.put_blob(made, segments)
+    else:
+        store_blob(transaction, place, taken, Extent(size, None, segments), copy=copy)
+        made = find_blob(transaction, target)
+    transaction.put_twin(made._replace(id=0, generation=moment, snapshot=moment, version=0, lease=NO_LEASE), made.id)
+    return made
+
+
+def _check_follows(present: Blob, copy: CopyState) -> None:
+    """Whether the target was made of earlier snapshots of the same blob."""
+    if not present.copy or not present.copy.is_incremental:
+        raise error("IncrementalCopyBlobMismatch")
+    (last, last_moment), (following, moment) = (each.source.split("?") for each in (present.copy, copy))
+    if last != following:
+        raise error("IncrementalCopyBlobMismatch")
+    if moment < last_moment:
+        raise error("IncrementalCopyOfEarlierVersionSnapshotNotAllowed")
 
 
 def start_copy(transaction: Transaction, target: ResourceName, draft: BlobDraft, copy: CopyState, url: str) -> Blob:

@@ -11,6 +11,7 @@ from millpond.common.config import BlobFeatures
 
 from ..model import CURRENT, NO_LEASE, Blob, BlobType
 from ..store import Transaction
+from . import immutability
 
 
 def new_version(transaction: Transaction, newest: Blob | None, moment: int, features: BlobFeatures) -> int:
@@ -27,6 +28,7 @@ def keep_overwritten(
     if features.versioning or blob.version:
         _keep_version(transaction, blob)
         return True
+    immutability.check(blob, transaction.now)
     days = _retention_days(transaction, account)
     if not days or blob.type != new_type:
         return False
@@ -48,6 +50,7 @@ def keep_deleted(transaction: Transaction, account: str, blob: Blob, features: B
     if blob.is_current and (features.versioning or blob.version):
         _keep_version(transaction, blob)
         return False
+    immutability.check(blob, transaction.now)
     days = _retention_days(transaction, account)
     if not days:
         transaction.delete_blob(blob.id)
