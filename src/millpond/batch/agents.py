@@ -339,6 +339,11 @@ class Agents:
             timer.cancel()
         self._absent.clear()
 
+    def is_connected(self, node: str) -> bool:
+        """Whether the node's agent has a channel, and has said hello."""
+        connection = self._connections.get(node)
+        return connection is not None and connection.is_synced
+
     # --- orders ---
 
     def order(self, node: str, orders: NodeOrders, welcome: Welcome | None = None) -> None:

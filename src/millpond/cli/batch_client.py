@@ -6,6 +6,7 @@ import email.utils
 import http.client
 import json
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 from millpond.common.authority import authority_file
@@ -22,6 +23,16 @@ _TIMEOUT_S = 30
 
 def post(settings: Settings, account: str | None, path: str, query: dict[str, str]) -> None:
     """Send a request without a body. Raises ``CommandError`` with what the service has against it."""
+    _send(settings, account, "POST", path, query)
+
+
+def get(settings: Settings, account: str | None, path: str) -> dict[str, Any]:
+    """The JSON that the service answers with. Raises ``CommandError`` with what the service has against it."""
+    content: dict[str, Any] = json.loads(_send(settings, account, "GET", path, {}))
+    return content
+
+
+def _send(settings: Settings, account: str | None, method: str, path: str, query: dict[str, str]) -> bytes:
     server = running_server(settings.data)
     if server is None or server.batch_url is None:
         raise CommandError(f"no server with Batch runs on {settings.data}")
@@ -30,8 +41,8 @@ def post(settings: Settings, account: str | None, path: str, query: dict[str, st
     target = f"{path}?{'&'.join(f'{name}={value}' for name, value in parameters.items())}"
     connection = _connect(server.batch_url, settings)
     try:
-        headers = _signed(known["BATCH_ACCOUNT_NAME"], known["BATCH_ACCOUNT_KEY"], path, parameters)
-        connection.request("POST", target, headers=headers)
+        headers = _signed(known["BATCH_ACCOUNT_NAME"], known["BATCH_ACCOUNT_KEY"], method, path, parameters)
+        connection.request(method, target, headers=headers)
         answer = connection.getresponse()
         content = answer.read()
     except OSError as error:
@@ -40,6 +51,7 @@ def post(settings: Settings, account: str | None, path: str, query: dict[str, st
         connection.close()
     if answer.status >= 300:
         raise CommandError(_reason(content, answer.status))
+    return content
 
 
 def _connect(url: str, settings: Settings) -> http.client.HTTPConnection:
@@ -50,13 +62,15 @@ def _connect(url: str, settings: Settings) -> http.client.HTTPConnection:
     return http.client.HTTPSConnection(place.netloc, timeout=_TIMEOUT_S, context=context)
 
 
-def _signed(account: str, key: str, path: str, parameters: dict[str, str]) -> dict[str, str]:
-    """The headers of a POST without a body."""
+def _signed(account: str, key: str, method: str, path: str, parameters: dict[str, str]) -> dict[str, str]:
+    """The headers of a request without a body."""
     date = email.utils.formatdate(usegmt=True)
-    before = "\n".join(["POST", "", "", "0", "", "", "", "", "", "", "", ""])
+    length = "0" if method == "POST" else ""
+    before = "\n".join([method, "", "", length, "", "", "", "", "", "", "", ""])
     resource = "".join(f"\n{name}:{value}" for name, value in sorted(parameters.items()))
     signature = sign(decode_key(key), f"{before}\nocp-date:{date}\n/{account}{path}{resource}")
-    return {"ocp-date": date, "Content-Length": "0", "Authorization": f"SharedKey {account}:{signature}"}
+    headers = {"ocp-date": date, "Authorization": f"SharedKey {account}:{signature}"}
+    return headers | ({"Content-Length": length} if length else {})
 
 
 def _reason(content: bytes, status: int) -> str:

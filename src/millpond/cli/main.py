@@ -27,6 +27,11 @@ account_app = typer.Typer(help="The accounts that clients sign their requests wi
 app.add_typer(account_app, name="account")
 packages_app = typer.Typer(help="The application packages that nodes can have.", no_args_is_help=True)
 app.add_typer(packages_app, name="app")
+explain_app = typer.Typer(
+    help="Why something is in its state, and what it waits for. Exit code 3: until somebody does something about it.",
+    no_args_is_help=True,
+)
+app.add_typer(explain_app, name="explain")
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default="the user's own")
@@ -40,6 +45,7 @@ KindOption = Annotated[
 BatchAccountOption = Annotated[
     str | None, typer.Option("--account", metavar="NAME", help="Batch account.", show_default="the first one")
 ]
+ExplanationFormat = Annotated[Literal["text", "json"], typer.Option("--format", help="How to print it.")]
 ApplicationArgument = Annotated[str, typer.Argument(metavar="ID", help="The application.")]
 
 
@@ -294,6 +300,79 @@ def preempt(
     from .preempt import preempt
 
     preempt(_settings(config, data), account, node, seconds)
+
+
+@explain_app.command("task")
+def explain_task(
+    job: Annotated[str, typer.Argument(metavar="JOB")],
+    task: Annotated[str, typer.Argument(metavar="TASK")],
+    format: ExplanationFormat = "text",
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Why a task waits, and for what; what it does, or how it has ended."""
+    from .explain import explain
+
+    explain(_settings(config, data), account, ["jobs", job, "tasks", task], f"Task {task} of job {job}", format)
+
+
+@explain_app.command("job")
+def explain_job(
+    job: Annotated[str, typer.Argument(metavar="JOB")],
+    format: ExplanationFormat = "text",
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """What a job waits for."""
+    from .explain import explain
+
+    explain(_settings(config, data), account, ["jobs", job], f"Job {job}", format)
+
+
+@explain_app.command("pool")
+def explain_pool(
+    pool: Annotated[str, typer.Argument(metavar="POOL")],
+    format: ExplanationFormat = "text",
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Why a pool has the nodes that it has, and which of them take no tasks."""
+    from .explain import explain
+
+    explain(_settings(config, data), account, ["pools", pool], f"Pool {pool}", format)
+
+
+@explain_app.command("node")
+def explain_node(
+    pool_or_node: Annotated[str, typer.Argument(metavar="[POOL] NODE", help="A node's id, or how it begins.")],
+    node: Annotated[str | None, typer.Argument(metavar=" ", hidden=True)] = None,
+    format: ExplanationFormat = "text",
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Why a node is in its state. With its pool, the node's id is needed in full; without, its beginning is enough."""
+    from .explain import explain
+
+    path = ["nodes", pool_or_node] if node is None else ["pools", pool_or_node, "nodes", node]
+    explain(_settings(config, data), account, path, f"Node {path[-1]}", format)
+
+
+@explain_app.command("schedule")
+def explain_schedule(
+    schedule: Annotated[str, typer.Argument(metavar="SCHEDULE")],
+    format: ExplanationFormat = "text",
+    account: BatchAccountOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """What a job schedule waits for until it makes its next job, and when that is due."""
+    from .explain import explain
+
+    explain(_settings(config, data), account, ["jobschedules", schedule], f"Job schedule {schedule}", format)
 
 
 @app.command()

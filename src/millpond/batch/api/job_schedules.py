@@ -72,19 +72,19 @@ async def job_schedule_list(service: BatchService, call: Call) -> Answer:
 
 
 async def job_schedule_get(service: BatchService, call: Call) -> Answer:
-    schedule = _find(service, call)
+    schedule = find_schedule(service, call)
     call.check_read(schedule.last_modified)
     return entity(call, _content(call, schedule), wire.JobSchedule, "jobschedules", schedule.last_modified)
 
 
 async def job_schedule_exists(service: BatchService, call: Call) -> Answer:
-    schedule = _find(service, call)
+    schedule = find_schedule(service, call)
     call.check_read(schedule.last_modified)
     return Answer(200, entity_headers(schedule.last_modified))
 
 
 async def job_list_from_job_schedule(service: BatchService, call: Call) -> Answer:
-    key = _find(service, call).key
+    key = find_schedule(service, call).key
     page = await stored_page(call, "jobs", lambda query: service.reader.jobs_of(key, query))
     return listing(call, [job_content(call, job) for job in page.items], job_wire.Job, "jobs", page.next)
 
@@ -161,7 +161,7 @@ def _url(call: Call, schedule_id: str) -> str:
     return f"{call.base_url}/jobschedules/{schedule_id}"
 
 
-def _find(service: BatchService, call: Call) -> JobSchedule:
+def find_schedule(service: BatchService, call: Call) -> JobSchedule:
     schedule = service.reader.schedule(_key(call))
     if schedule is None:
         raise error("JobScheduleNotFound")

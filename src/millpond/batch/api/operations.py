@@ -10,6 +10,7 @@ from . import (
     applications,
     certificates,
     events,
+    explain,
     files,
     job_nodes,
     job_schedules,
@@ -156,5 +157,11 @@ OPERATIONS: tuple[Operation, ...] = (
 #: What no version of the specification has.
 EXTENSIONS: tuple[Operation, ...] = (
     Operation("GET", "/events", events.event_list),
+    Operation("GET", f"{_JOB}/explain", explain.job_explain),
+    Operation("GET", f"{_TASK}/explain", explain.task_explain),
+    Operation("GET", f"{_POOL}/explain", explain.pool_explain),
+    Operation("GET", f"{_NODE}/explain", explain.node_explain),
+    Operation("GET", "/nodes/{nodeId}/explain", explain.node_explain_by_id),
+    Operation("GET", f"{_SCHEDULE}/explain", explain.job_schedule_explain),
     Operation("POST", "/nodes/{nodeId}/preempt", preemption.node_preempt),
 )

@@ -17,7 +17,7 @@ from ..model.schedule import JobSchedule
 from . import schema
 from .base import FILTERABLE, ContinuationError, NodeCounts, Page, Query, StoredTask
 from .filters import Fields, condition
-from .schema import job_schedules, jobs, nodes, place_of, pools, preparations, tasks
+from .schema import dependencies, job_schedules, jobs, nodes, place_of, pools, preparations, tasks
 from .statements import STORED_TASKS
 
 T = TypeVar("T")
@@ -93,6 +93,17 @@ class SqlReader:
         with self._engine.connect() as connection:
             rows, token = _page(connection, statement, query, nodes.c.number, _NODE_FIELDS)
         return Page([schema.decode_node(row.record) for row in rows], token)
+
+    def nodes_named(self, account: str, prefix: str, limit: int) -> list[Node]:
+        statement = (
+            select(nodes.c.record)
+            .join(pools, pools.c.key == nodes.c.pool)
+            .where(pools.c.account == account, func.lower(nodes.c.id).startswith(prefix.lower(), autoescape=True))
+            .order_by(nodes.c.key)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [schema.decode_node(record) for record in connection.execute(statement).scalars()]
 
     def running_tasks(self, nodes: Sequence[str]) -> dict[str, tuple[int, int]]:
         statement = (
@@ -189,6 +200,24 @@ class SqlReader:
             )
             rows, token = _page(connection, statement, query, tasks.c.place, _TASK_FIELDS)
         return Page([_stored_task(job, row) for row in rows], token)
+
+    def prerequisites(self, job: str, seq: int, limit: int) -> list[str]:
+        with self._engine.connect() as connection:
+            number = connection.execute(select(jobs.c.number).where(jobs.c.key == job)).scalar_one_or_none()
+            if number is None:
+                return []
+            statement = select(dependencies.c.prerequisite).where(dependencies.c.dependent == place_of(number, seq))
+            found = connection.execute(statement.order_by(dependencies.c.prerequisite).limit(limit))
+            return list(found.scalars())
+
+    def ready_before(self, job: str, seq: int, limit: int) -> int:
+        with self._engine.connect() as connection:
+            number = connection.execute(select(jobs.c.number).where(jobs.c.key == job)).scalar_one_or_none()
+            if number is None:
+                return 0
+            first, end = place_of(number, 0), place_of(number, seq)
+            ready = select(tasks.c.place).where(schema.READY, tasks.c.place >= first, tasks.c.place < end).limit(limit)
+            return connection.execute(select(func.count()).select_from(ready.subquery())).scalar_one()
 
     def _record(self, table: Table, key: str) -> bytes | None:
         with self._engine.connect() as connection:
