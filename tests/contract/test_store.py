@@ -270,6 +270,28 @@ def _waiting_for(store: Store, *prerequisites: str, job: str = JOB, before: int 
     return sorted((prerequisite, dependent.seq) for prerequisite, dependent in found)
 
 
+def test_prerequisites_that_are_open_are_told(jobs_store: Store) -> None:
+    jobs_store.write(added(*map(task, range(3))), _dependencies(("b", 2), ("a", 2), ("3:1", 2), ("c", 1)))
+    assert jobs_store.reader.prerequisites(JOB, 2, 10) == ["3:1", "a", "b"]
+    assert jobs_store.reader.prerequisites(JOB, 2, 2) == ["3:1", "a"]
+    assert jobs_store.reader.prerequisites(JOB, 0, 10) == jobs_store.reader.prerequisites("a/none", 2, 10) == []
+
+
+def test_tasks_before_one_are_counted_up_to_a_limit(jobs_store: Store) -> None:
+    jobs_store.write(added(*(task(seq, pending_dependencies=int(seq == 1)) for seq in range(6))))
+    assert [jobs_store.reader.ready_before(JOB, seq, 3) for seq in range(6)] == [0, 1, 1, 2, 3, 3]
+    assert jobs_store.reader.ready_before("a/none", 3, 10) == 0
+
+
+def test_nodes_are_found_by_the_beginning_of_their_ids(store: Store) -> None:
+    nodes: dict[str, Node | None] = {each.key: each for each in (node("Tvm_1"), node("tvm_2"), node("tvmX3"))}
+    store.write(Changes(pools={POOL: pool()}, nodes=nodes))
+    found = [each.id for each in store.reader.nodes_named(ACCOUNT, "TVM_", 10)]
+    assert found == ["Tvm_1", "tvm_2"]
+    assert len(store.reader.nodes_named(ACCOUNT, "", 2)) == 2
+    assert store.reader.nodes_named("other", "tvm", 10) == []
+
+
 def test_dependents_are_found_by_what_they_wait_for(jobs_store: Store) -> None:
     other = entity_key(ACCOUNT, "Other")
     jobs_store.write(Changes(jobs={other: job("Other")}), added(*map(task, range(6))), added(task(2, job_id="Other")))

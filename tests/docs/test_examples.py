@@ -171,3 +171,26 @@ def test_program_that_follows_changes_runs(server: Server, tmp_path: Path) -> No
     script.write_text(_FOLLOWED + example.text)
     printed = run_client("tutorial-today", script, env=server.credentials).stdout.splitlines()
     assert re.fullmatch(r"task\d+ completed", printed[-1])
+
+
+#: A task that waits for a pool that is not there.
+_EXPLAINED = """
+import os
+from azure.batch import BatchClient, models
+from azure.core.credentials import AzureNamedKeyCredential
+
+client = BatchClient(
+    os.environ["BATCH_ACCOUNT_URL"],
+    AzureNamedKeyCredential(os.environ["BATCH_ACCOUNT_NAME"], os.environ["BATCH_ACCOUNT_KEY"]),
+)
+client.create_job(models.BatchJobCreateOptions(id="film", pool_info=models.BatchPoolInfo(pool_id="farm")))
+client.create_task("film", models.BatchTaskCreateOptions(id="render-7", command_line="true"))
+"""
+
+
+def test_program_that_asks_why_runs(server: Server, tmp_path: Path) -> None:
+    (example,) = _examples("python", "docs/explain.md")
+    script = tmp_path / "example.py"
+    script.write_text(_EXPLAINED + example.text)
+    printed = run_client("tutorial-today", script, env=server.credentials).stdout
+    assert printed.startswith("active True\nPoolNotFound There is no pool farm.")

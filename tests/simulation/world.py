@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
 from tests.simulation.archive import DictArchive
 
 from millpond.batch.engine import machine
+from millpond.batch.engine.exit_conditions import satisfies
 from millpond.batch.engine.invariants import check
 from millpond.batch.engine.job_nodes import RELEASE_LIMIT
 from millpond.batch.engine.messages import (
@@ -49,6 +51,7 @@ from millpond.batch.engine.messages import (
     TaskEnded,
     TaskStarted,
 )
+from millpond.batch.engine.placement import ENDED_BY_USER, has_place
 from millpond.batch.engine.state import State
 from millpond.batch.model.job import JobState
 from millpond.batch.model.job_node import JobTaskState
@@ -221,11 +224,19 @@ class World:
     def _flush(self) -> None:
         changes = self.state.take_changes()
         for (job, task), record in changes.tasks.items():
+            if record is None and self._lets_go_on(self.archive.tasks.get(job, {}).get(task)):
+                self.satisfied.add((job, task))
             if record is not None and record.satisfies_dependents:
                 self.satisfied.add((job, task))
             if record is not None and record.state is TaskState.COMPLETED and record.result is TaskResult.SUCCESS:
                 self._succeeding.add((job, task, record.seq))
         self.archive.write(changes)
+
+    def _lets_go_on(self, deleted: Task | None) -> bool:
+        """Whether a task's deletion lets its dependents go on: where it runs, that is its end, too."""
+        if deleted is None or not has_place(deleted):
+            return False
+        return satisfies(replace(deleted, state=TaskState.COMPLETED, result=TaskResult.FAILURE, failure=ENDED_BY_USER))
 
     def _commit(self) -> None:
         self.archive.commit()

@@ -186,7 +186,9 @@ def test_node_that_takes_no_tasks_says_so(server: Server, raw: RawClient) -> Non
     assert "Enable its scheduling" in explained(raw, f"nodes/{node[:30]}", "SchedulingDisabled")["message"]
     done = millpond("explain", "node", node[:30], "--data", server.data)
     assert (done.returncode, "SchedulingDisabled: " in done.stdout) == (3, True)
-    assert millpond("explain", "node", "x-off", node, "--data", server.data).stdout.startswith(f"Node {node} is offline")
+    assert millpond("explain", "node", "x-off", node, "--data", server.data).stdout.startswith(
+        f"Node {node} is offline"
+    )
 
 
 def test_command_tells_people_and_programs(server: Server, raw: RawClient) -> None:

@@ -55,7 +55,8 @@ def _draining(facts: NodeFacts) -> Reason:
         values["until"] = moment(node.retained_until)
         message = f"It is to {follows} once the files of its tasks are no longer kept, at {values['until']}."
         return Reason(code="KeepsFiles", message=message, values=values)
-    how = "have ended" if node.drain_option not in _AT_ONCE else "have been stopped"
+    have = "has" if facts.tasks == 1 else "have"
+    how = f"{have} ended" if node.drain_option not in _AT_ONCE else f"{have} been stopped"
     message = f"It takes no more tasks: it is to {follows} once its {count(facts.tasks, 'task')} {how}."
     return Reason(code="Draining", message=message, values=values)
 
