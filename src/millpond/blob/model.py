@@ -206,7 +206,8 @@ class Segment(NamedTuple):
     """A stretch of a blob's bytes, which begin at ``offset`` in a file.
 
     It is a committed block (``block_id``), the whole of a Put Blob, or some of what was appended or put as pages (no
-    ``block_id``). What lies between the segments of a page blob is zero.
+    ``block_id``). What lies between the segments of a page blob is zero. So is a segment without a file: these pages
+    were cleared, at the moment ``offset``.
     """
 
     start: int

@@ -46,7 +46,9 @@ async def append_block_from_url(call: Call) -> Answer:
     demands, of_size = headers.demands(request), _append_demands(request)
     expected = Checksums.of(request, "x-ms-source-")
     call.store.read(append.check_append, call.name, 0, demands, of_size)
-    async with sources.opened(call, span=headers.span(request, "x-ms-source-range")) as source:
+    async with sources.opened(
+        call, code="CannotVerifyCopySource", span=headers.span(request, "x-ms-source-range")
+    ) as source:
         if not 0 < source.size <= appended_limit(request.version):
             raise error("OutOfRangeInput")
         crc64 = request.version >= CRC64_SINCE

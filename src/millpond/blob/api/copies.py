@@ -102,7 +102,10 @@ def shown_source(url: str) -> str:
 
 
 async def incremental_copy(call: Call) -> Answer:
-    """Incremental Copy Blob, of a snapshot of a page blob of this service."""
+    """Incremental Copy Blob, of a snapshot of a page blob of this service.
+
+    It has ended when it is answered, but clients count on an answer that says ``pending`` and look again.
+    """
     wanted = draft(call, ContentProperties())
     source = sources.find_source(call, by_key=True)
     if source is None:
@@ -110,7 +113,7 @@ async def incremental_copy(call: Call) -> Answer:
     clock = call.service.clock
     copy = CopyState(clock.guid(), shown_source(call.request.header(sources.HEADER)), clock.now(), is_incremental=True)
     blob = await call.store.write_long(copying.copy_incrementally, source, call.name, wanted, copy)
-    return _copied(blob)
+    return _copied(blob._replace(copy=copy._replace(status="pending")))
 
 
 async def abort_copy(call: Call) -> Answer:

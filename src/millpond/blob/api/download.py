@@ -46,7 +46,7 @@ def inline(reading: Reading) -> bytes | None:
 
 
 def files(reading: Reading) -> list[str]:
-    return [segment.file for segment in reading.segments]
+    return [segment.file for segment in reading.segments if segment.file]
 
 
 async def read_pieces(content: ContentStore, reading: Reading) -> AsyncIterator[bytes]:

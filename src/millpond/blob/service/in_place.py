@@ -38,11 +38,11 @@ def check_may_change(transaction: Transaction, blob: Blob) -> None:
 
 
 def change(transaction: Transaction, blob: Blob, begin: int, end: int, content: Content | None) -> Blob:
-    """Put content in a place, or clear it; ``blob`` is what it is then, but for its time and tail.
+    """Put content in a place, or clear that; ``blob`` is what it is then, but for its time and tail.
 
     Raises :class:`TailGoneError`.
     """
-    new = None
+    new = Segment(begin, end - begin, "", "", transaction.now) if end > begin else None
     if content:
         if content.offset and not transaction.is_used(content.file):
             raise TailGoneError

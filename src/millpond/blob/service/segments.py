@@ -47,11 +47,15 @@ def _joined(segments: Iterable[Segment]) -> list[Segment]:
 
 
 def page_ranges(segments: Iterable[Segment]) -> Iterator[PageRange]:
-    return _merged(PageRange(segment.start, segment.end) for segment in segments)
+    """Where there are pages that were put, and not cleared since."""
+    return _merged(PageRange(segment.start, segment.end) for segment in segments if segment.file)
 
 
 def page_changes(before: Sequence[Segment], now: Sequence[Segment], size: int) -> Iterator[PageRange]:
-    """What was put and what was cleared since, within the first ``size`` bytes."""
+    """What was put and what was cleared since, within the first ``size`` bytes.
+
+    Pages that were put since and cleared again count as cleared, although they were clear before.
+    """
     return _merged(_changes(before, now, size))
 
 
@@ -63,7 +67,7 @@ def _changes(before: Sequence[Segment], now: Sequence[Segment], size: int) -> It
             return
         was, is_now = old.origin(begin), new.origin(begin)
         if is_now != was:
-            yield PageRange(begin, end, is_clear=is_now is None)
+            yield PageRange(begin, end, is_clear=not is_now[0])
 
 
 class _Cursor:
@@ -72,11 +76,11 @@ class _Cursor:
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._left = list(reversed(segments))
 
-    def origin(self, position: int) -> tuple[str, int] | None:
+    def origin(self, position: int) -> tuple[str, int]:
         while self._left and self._left[-1].end <= position:
             self._left.pop()
         if not self._left or self._left[-1].start > position:
-            return None
+            return "", 0
         segment = self._left[-1]
         return segment.file, segment.offset + position - segment.start
 

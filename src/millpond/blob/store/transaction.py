@@ -270,7 +270,7 @@ class Transaction:
 
     def _release(self, files: Sequence[str]) -> None:
         """Note those of the files as garbage that nothing refers to any more."""
-        unused = {file for file in set(files) if not self.is_used(file)}
+        unused = {file for file in {*files} - {""} if not self.is_used(file)}
         if unused:
             sql.INSERT_GARBAGE.run_many(self._connection, [{"file": file} for file in unused])
             self.has_leftovers = True
