@@ -81,7 +81,11 @@ def running_millpond(directory: Path) -> Iterator[Service]:
             assert added.returncode == 0, added.stderr
             shown = millpond("credentials", "--data", data, "--format", "json", "--storage-account", account)
             keys[account] = json.loads(shown.stdout)["STORAGE_ACCOUNT_KEY"]
-        for part, option in (("VERSIONED_STORAGE", "--versioning"), ("STORAGE", "--last-access")):
+        for part, option in (
+            ("VERSIONED_STORAGE", "--versioning"),
+            ("VERSIONED_STORAGE", "--immutability"),
+            ("STORAGE", "--last-access"),
+        ):
             done = millpond("account", "blob", _ACCOUNTS[part], option, "--data", data)
             assert done.returncode == 0, done.stderr
         url = urlsplit(millpond_credentials(data)["STORAGE_ACCOUNT_URL"])

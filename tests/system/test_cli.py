@@ -110,10 +110,10 @@ def test_rotated_key_is_new_and_the_other_stays(tmp_path: Path, key: str) -> Non
 def test_what_the_blob_service_keeps_is_set_one_by_one_and_shown(tmp_path: Path) -> None:
     millpond("account", "add", "second", "--kind", "storage", "--data", tmp_path)
     for options, shown in (
-        ((), ["off", "0 days", "off"]),
-        (("--versioning",), ["on", "0 days", "off"]),
-        (("--container-retention", "7", "--last-access"), ["on", "7 days", "on"]),
-        (("--no-versioning",), ["off", "7 days", "on"]),
+        ((), ["off", "0 days", "off", "off"]),
+        (("--versioning",), ["on", "0 days", "off", "off"]),
+        (("--container-retention", "7", "--last-access"), ["on", "7 days", "on", "off"]),
+        (("--no-versioning", "--immutability"), ["off", "7 days", "on", "on"]),
     ):
         done = millpond("account", "blob", "second", *options, "--data", tmp_path)
         assert [line.partition(": ")[2] for line in done.stdout.splitlines()] == shown

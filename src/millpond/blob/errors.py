@@ -64,6 +64,10 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "CannotVerifyCopySource": (404, "Could not verify the copy source within the specified time."),
     "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
     "ContainerAlreadyExists": (409, "The specified container already exists."),
+    "ContainerImmutableStorageWithVersioningEnabled": (
+        409,
+        "The container cannot be deleted while it has blobs with an immutability policy or a legal hold.",
+    ),
     "ContainerNotFound": (404, "The specified container does not exist."),
     "CopyIdMismatch": (409, "The specified copy ID did not match the copy ID for the pending copy operation."),
     "Crc64Mismatch": (
@@ -71,6 +75,8 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
     ),
     "EmptyMetadataKey": (400, "The key for one of the metadata key-value pairs is empty."),
+    "FeatureNotSupportedForAccount": (409, "The feature is not supported or not enabled for the account."),
+    "ImmutabilityPolicyDeleteOnLockedPolicy": (409, "The immutability policy is locked and cannot be deleted."),
     "IncrementalCopyBlobMismatch": (
         409,
         "The specified source blob is different than the copy source of the existing incremental copy blob.",

@@ -89,6 +89,7 @@ def set_blob_features(settings: Settings, name: str, **changes: object) -> None:
     print(f"versioning: {'on' if features.versioning else 'off'}")
     print(f"container retention: {features.container_retention_days} days")
     print(f"last access tracking: {'on' if features.last_access_tracking else 'off'}")
+    print(f"immutability: {'on' if features.immutability else 'off'}")
 
 
 def _put(accounts: Accounts, kind: AccountKind, name: str, keys: AccountKeys) -> None:

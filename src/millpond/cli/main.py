@@ -198,6 +198,9 @@ def account_blob(
     last_access: Annotated[
         bool | None, typer.Option("--last-access/--no-last-access", help="Keep when blobs were last read.")
     ] = None,
+    immutability: Annotated[
+        bool | None, typer.Option("--immutability/--no-immutability", help="Allow immutability policies, legal holds.")
+    ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -210,6 +213,7 @@ def account_blob(
         versioning=versioning,
         container_retention_days=container_retention,
         last_access_tracking=last_access,
+        immutability=immutability,
     )
 
 

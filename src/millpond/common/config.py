@@ -121,6 +121,8 @@ class BlobFeatures(msgspec.Struct, frozen=True, omit_defaults=True):
     container_retention_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 0
     #: Whether blobs tell when they were last read or written.
     last_access_tracking: bool = False
+    #: Whether blobs and versions may have immutability policies and legal holds.
+    immutability: bool = False
 
 
 NO_FEATURES = BlobFeatures()

@@ -95,7 +95,7 @@ def test_a_name_that_xml_cannot_write_is_percent_encoded_and_says_so() -> None:
 def test_a_container_is_listed_with_its_properties() -> None:
     container = Container(1, "acct", "cont", MOMENT, MOMENT, "blob", {"k": "v"}, ())
     document = xml.container_page(
-        ContainerPage([container], container), request_of({"prefix": "c"}), MOMENT, metadata=True
+        ContainerPage([container], container), request_of({"prefix": "c"}), MOMENT, metadata=True, immutable=True
     )
     tree = ElementTree.fromstring(document)
     assert tree.findtext("Containers/Container/Name") == "cont"

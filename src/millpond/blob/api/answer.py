@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from millpond.common.clock import SECOND, to_etag, to_http
+from millpond.common.config import BlobFeatures
 from millpond.common.errors import ServiceError
 
 from ..content import checksums
@@ -18,6 +19,7 @@ from ..service.conditions import NotModifiedError
 from ..service.lease import INFINITE, is_locked, state_of
 from ..service.tier import DEFAULT_TIER
 from . import structured
+from .headers import ACCOUNT_SCOPE
 from .xml import DECLARATION, archive_status, element
 
 Headers = list[tuple[str, str]]
@@ -94,14 +96,16 @@ def lease_headers(lease: Lease, now: int) -> Headers:
     return headers
 
 
-def container_headers(container: Container, now: int) -> Headers:
+def container_headers(container: Container, now: int, features: BlobFeatures) -> Headers:
     headers = modified(container.last_modified)
     headers += metadata_headers(container.metadata)
     headers += lease_headers(container.lease, now)
     headers += [
         ("x-ms-has-immutability-policy", "false"),
         ("x-ms-has-legal-hold", "false"),
-        ("x-ms-immutable-storage-with-versioning-enabled", "false"),
+        ("x-ms-immutable-storage-with-versioning-enabled", str(features.immutability).lower()),
+        ("x-ms-default-encryption-scope", container.default_scope or ACCOUNT_SCOPE),
+        ("x-ms-deny-encryption-scope-override", str(container.denies_other_scopes).lower()),
     ]
     return headers + public_access_headers(container)
 

@@ -42,6 +42,7 @@ def draft(call: Call, properties: ContentProperties, *, page_blob: bool = False)
         demands=headers.demands(call.request),
         may_overwrite=call.access.may_overwrite,
         features=call.features,
+        immutability=headers.immutability(call.request),
     )
 
 

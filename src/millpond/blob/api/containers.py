@@ -65,7 +65,9 @@ async def list_containers(call: Call) -> Answer:
         with_system=with_system,
     )
     now = call.service.clock.now()
-    return xml_answer(xml.container_page(page, request, now, metadata="metadata" in include))
+    return xml_answer(
+        xml.container_page(page, request, now, metadata="metadata" in include, immutable=call.features.immutability)
+    )
 
 
 async def create_container(call: Call) -> Answer:
@@ -74,13 +76,14 @@ async def create_container(call: Call) -> Answer:
         call.name,
         headers.metadata(call.request),
         headers.public_access(call.request),
+        headers.scope_policy(call.request),
     )
     return Answer(201, modified(container.last_modified))
 
 
 async def get_container_properties(call: Call) -> Answer:
     container = call.store.read(containers.get_container, call.name, headers.demands(call.request))
-    return Answer(200, container_headers(container, call.service.clock.now()))
+    return Answer(200, container_headers(container, call.service.clock.now(), call.features))
 
 
 async def get_container_metadata(call: Call) -> Answer:

@@ -11,10 +11,11 @@ from millpond.common.conditions import Conditions, parse_etags
 
 from ..content import checksums
 from ..errors import error, invalid_header
-from ..model import NO_ENCRYPTION, ContentProperties, Encryption, Metadata, PublicAccess
+from ..model import NO_ENCRYPTION, NOT_IMMUTABLE, ContentProperties, Encryption, Immutability, Metadata, PublicAccess
 from ..request import Request
 from ..service.blobs import Span
 from ..service.conditions import Demands
+from ..service.containers import ScopePolicy
 
 #: Most bytes of a blob's or container's metadata, names and values together.
 MAX_METADATA_SIZE = 8 << 10
@@ -29,6 +30,11 @@ _SCOPE_HEADER = "x-ms-encryption-scope"
 _ENCRYPTION_HEADERS = frozenset(
     {_SCOPE_HEADER, "x-ms-encryption-key", "x-ms-encryption-key-sha256", "x-ms-encryption-algorithm"}
 )
+#: How the account's own key is called where a scope is told.
+ACCOUNT_SCOPE = "$account-encryption-key"
+UNTIL = "x-ms-immutability-policy-until-date"
+_MODE = "x-ms-immutability-policy-mode"
+LEGAL_HOLD = "x-ms-legal-hold"
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{1,61}[A-Za-z0-9]")
 MAX_NUMBER = (1 << 63) - 1
 _MAX_DIGITS = 19
@@ -51,16 +57,41 @@ def demands_of_deletion(request: Request) -> Demands:
 
 
 def encryption(request: Request) -> Encryption:
-    """The client's key, which is checked against its hash and not kept, or the scope."""
-    if request.headers.keys().isdisjoint(_ENCRYPTION_HEADERS):
+    """The client's key, which is checked against its hash and not kept, or the scope, which a SAS may prescribe."""
+    if "ses" not in request.query and request.headers.keys().isdisjoint(_ENCRYPTION_HEADERS):
         return NO_ENCRYPTION
-    scope = request.header(_SCOPE_HEADER)
+    scope = request.header(_SCOPE_HEADER) or request.parameter("ses")
     if scope and not _SCOPE.fullmatch(scope):
         raise invalid_header(_SCOPE_HEADER, scope)
     key_hash = key_of(request)
     if scope and key_hash:
         raise invalid_header(_SCOPE_HEADER, scope)
     return Encryption(key_hash, scope)
+
+
+def scope_policy(request: Request) -> ScopePolicy:
+    """That of a new container."""
+    name = "x-ms-default-encryption-scope"
+    scope, denies_others = request.header(name), flag(request, "x-ms-deny-encryption-scope-override")
+    if denies_others and not scope:
+        raise error("MissingRequiredHeader", HeaderName=name)
+    if scope == ACCOUNT_SCOPE:
+        return ScopePolicy()
+    if scope and not _SCOPE.fullmatch(scope):
+        raise invalid_header(name, scope)
+    return ScopePolicy(scope, denies_others)
+
+
+def immutability(request: Request) -> Immutability:
+    """The policy and the legal hold that a blob is to have."""
+    until, mode = request.header(UNTIL), request.header(_MODE).lower()
+    if mode not in ("", "locked", "unlocked"):
+        raise invalid_header(_MODE, mode)
+    if mode and not until:
+        raise error("MissingRequiredHeader", HeaderName=UNTIL)
+    if not until and LEGAL_HOLD not in request.headers:
+        return NOT_IMMUTABLE
+    return Immutability(_date(request.headers, UNTIL) or 0, mode == "locked", flag(request, LEGAL_HOLD))
 
 
 def key_of(request: Request, prefix: str = "x-ms-") -> str:

@@ -11,7 +11,7 @@ from ..auth import READ_BLOB, Need
 from ..errors import error, invalid_header, invalid_query
 from ..model import PublicAccess
 from ..request import Request
-from . import append, blobs, blocks, containers, copies, leases, pages, service_properties, tiers
+from . import append, blobs, blocks, containers, copies, immutability, leases, pages, service_properties, tiers
 from .answer import Answer
 from .call import Call
 
@@ -43,6 +43,7 @@ _container_acl = Operation(containers.get_container_acl, Need("c", ""))
 _blob_metadata = Operation(blobs.get_blob_metadata, READ_BLOB)
 _make = Need("o", "cw", service_sas=True)
 _write = Need("o", "w", service_sas=True)
+_hold = Need("o", "i", service_sas=True)
 _append = Need("o", "aw", service_sas=True)
 
 OPERATIONS: Final[dict[Route, Operation]] = {
@@ -104,6 +105,9 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "PUT", "", "page"): Operation(pages.put_page, _write),
     Route("blob", "PUT", "", "page", "from URL"): Operation(pages.put_page_from_url, _write),
     Route("blob", "GET", "", "pagelist"): Operation(pages.get_page_ranges, READ_BLOB),
+    Route("blob", "PUT", "", "immutabilitypolicies"): Operation(immutability.set_policy, _hold),
+    Route("blob", "DELETE", "", "immutabilitypolicies"): Operation(immutability.delete_policy, _hold),
+    Route("blob", "PUT", "", "legalhold"): Operation(immutability.set_legal_hold, _hold),
     Route("blob", "GET", "", "blocklist"): Operation(blocks.get_block_list, Need("o", "r", service_sas=True)),
 }
 
@@ -121,9 +125,6 @@ NOT_IMPLEMENTED: Final[dict[Route, str]] = {
     Route("blob", "GET", "", "tags"): "Get Blob Tags",
     Route("blob", "PUT", "", "tags"): "Set Blob Tags",
     Route("blob", "PUT", "", "expiry"): "Set Blob Expiry",
-    Route("blob", "PUT", "", "immutabilitypolicies"): "Set Blob Immutability Policy",
-    Route("blob", "DELETE", "", "immutabilitypolicies"): "Delete Blob Immutability Policy",
-    Route("blob", "PUT", "", "legalhold"): "Set Blob Legal Hold",
     Route("blob", "POST", "", "query"): "Query Blob Contents",
 }
 
@@ -131,8 +132,6 @@ NOT_IMPLEMENTED: Final[dict[Route, str]] = {
 NOT_IMPLEMENTED_HEADERS: Final = (
     "x-ms-copy-source-authorization",
     "x-ms-if-tags",
-    "x-ms-immutability-policy-until-date",
-    "x-ms-legal-hold",
     "x-ms-source-if-tags",
     "x-ms-tags",
 )

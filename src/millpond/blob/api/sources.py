@@ -14,7 +14,7 @@ from millpond.common.errors import ServiceError
 from ..auth import READ_BLOB, authorize
 from ..content import checksums
 from ..errors import ERRORS, CopySourceError, error, invalid_header
-from ..model import ContentProperties, Metadata, ResourceName
+from ..model import ContentProperties, Encryption, Metadata, ResourceName
 from ..remote import RemoteError
 from ..request import Request
 from ..service import copying
@@ -40,7 +40,12 @@ class Opened(NamedTuple):
 
 
 def source_demands(request: Request) -> Demands:
-    return Demands(headers.conditions(request, "x-ms-source-"), request.header("x-ms-source-lease-id"))
+    """What is demanded of the source, and the key that it needs."""
+    return Demands(
+        headers.conditions(request, "x-ms-source-"),
+        request.header("x-ms-source-lease-id"),
+        encryption=Encryption(headers.key_of(request, "x-ms-source-")),
+    )
 
 
 def find_source(call: Call, *, by_key: bool = False) -> ResourceName | None:

@@ -35,6 +35,7 @@ from ..service.listing import BlobPage, BlobPrefix
 from ..service.pages import PageList
 from ..service.segments import PageRange
 from ..service.tier import DEFAULT_TIER
+from .headers import ACCOUNT_SCOPE
 from .paging import marker_for
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
@@ -61,8 +62,10 @@ def _optional(name: str, text: str) -> str:
 # Writing
 
 
-def container_page(page: ContainerPage, request: Request, now: int, *, metadata: bool) -> str:
-    containers = "".join([_container(container, now, metadata) for container in page.containers])
+def container_page(page: ContainerPage, request: Request, now: int, *, metadata: bool, immutable: bool) -> str:
+    containers = "".join(
+        [_container(container, now, metadata=metadata, immutable=immutable) for container in page.containers]
+    )
     following = marker_for(page.following.name, page.following.deleted_at) if page.following else ""
     return (
         f'{DECLARATION}<EnumerationResults ServiceEndpoint="{escape(request.endpoint)}">{_echo(request)}'
@@ -82,7 +85,7 @@ def _echo(request: Request) -> str:
     )
 
 
-def _container(container: Container, now: int, metadata: bool) -> str:
+def _container(container: Container, now: int, *, metadata: bool, immutable: bool) -> str:
     deleted = (
         f"<DeletedTime>{to_http(container.deleted_at)}</DeletedTime>{_remaining_days(container.purge_at, now)}"
         if container.deleted_at
@@ -95,10 +98,16 @@ def _container(container: Container, now: int, metadata: bool) -> str:
         f'<Etag>"{to_etag(container.last_modified)}"</Etag>{_lease(container.lease, now)}'
         f"{_optional('PublicAccess', container.public_access)}"
         "<HasImmutabilityPolicy>false</HasImmutabilityPolicy><HasLegalHold>false</HasLegalHold>"
-        "<ImmutableStorageWithVersioningEnabled>false</ImmutableStorageWithVersioningEnabled>"
+        f"<ImmutableStorageWithVersioningEnabled>{_flag(immutable)}</ImmutableStorageWithVersioningEnabled>"
+        f"<DefaultEncryptionScope>{container.default_scope or ACCOUNT_SCOPE}</DefaultEncryptionScope>"
+        f"<DenyEncryptionScopeOverride>{_flag(container.denies_other_scopes)}</DenyEncryptionScopeOverride>"
         f"{deleted}</Properties>"
         f"{_metadata(container.metadata) if metadata else ''}</Container>"
     )
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _lease(lease: Lease, now: int) -> str:

@@ -127,6 +127,7 @@ def find_place(
     _check_is_no_past(name)
     container = find_container(transaction, name)
     encryption.of_new_blob(container, draft.demands.encryption)
+    immutability.check_wanted(draft.immutability, draft.features, transaction.now)
     newest = transaction.get_newest(container.id, name.blob)
     present = newest if newest and newest.is_current else None
     if present:
@@ -306,6 +307,7 @@ def delete_permanently(transaction: Transaction, name: ResourceName, demands: De
     if blob is None or not blob.deleted_at:
         raise error("BlobNotFound")
     check_write(demands, blob.last_modified)
+    immutability.check(blob, transaction.now)
     transaction.delete_blob(blob.id)
 
 

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from millpond.common.clock import DAY
 from millpond.common.config import NO_FEATURES, BlobFeatures
+from millpond.common.errors import ServiceError
 
 from ..errors import error
 from ..model import NO_LEASE, Container, Metadata, PublicAccess, ResourceName, StoredPolicy
 from ..store import Transaction
+from . import immutability
 from .conditions import NO_DEMANDS, Demands, check_conditions, check_read
 from .lease import check_use
 from .names import LOGS_CONTAINER, after_prefix, check_container_name
@@ -19,6 +21,16 @@ from .names import LOGS_CONTAINER, after_prefix, check_container_name
 MAX_POLICIES = 5
 _MAX_POLICY_ID = 64
 _VERSION = re.compile("[0-9A-F]{16}")
+
+
+class ScopePolicy(NamedTuple):
+    """The encryption scope of blobs that name none, and whether all must have it."""
+
+    default: str = ""
+    denies_others: bool = False
+
+
+ACCOUNT_SCOPE_POLICY = ScopePolicy()
 
 
 class ContainerPage(NamedTuple):
@@ -38,13 +50,18 @@ def find_container(transaction: Transaction, name: ResourceName) -> Container:
 
 
 def create_container(
-    transaction: Transaction, name: ResourceName, metadata: Metadata, public_access: PublicAccess
+    transaction: Transaction,
+    name: ResourceName,
+    metadata: Metadata,
+    public_access: PublicAccess,
+    scope: ScopePolicy = ACCOUNT_SCOPE_POLICY,
 ) -> Container:
     check_container_name(name.container)
     if transaction.get_container(name.account, name.container):
         raise error("ContainerAlreadyExists")
     now = transaction.now
     container = Container(0, name.account, name.container, now, now, public_access, metadata, ())
+    container = container._replace(default_scope=scope.default, denies_other_scopes=scope.denies_others)
     transaction.put_container(container)
     return container
 
@@ -86,11 +103,21 @@ def delete_container(
     container = find_container(transaction, name)
     _check_lease(transaction, container, demands, is_required=True)
     check_conditions(demands, container.last_modified)
+    if features.immutability:
+        _check_has_nothing_immutable(transaction, container)
     if not features.container_retention_days:
         transaction.delete_container(container.id)
         return
     purge_at = transaction.now + features.container_retention_days * DAY
     transaction.put_container(container._replace(deleted_at=transaction.now, purge_at=purge_at, lease=NO_LEASE))
+
+
+def _check_has_nothing_immutable(transaction: Transaction, container: Container) -> None:
+    for blob in transaction.list_immutable_blobs(container.id):
+        try:
+            immutability.check(blob, transaction.now)
+        except ServiceError:
+            raise error("ContainerImmutableStorageWithVersioningEnabled") from None
 
 
 def restore_container(transaction: Transaction, name: ResourceName, deleted_name: str, version: str) -> Container:

@@ -47,10 +47,10 @@ def keep_before_change(transaction: Transaction, blob: Blob, features: BlobFeatu
 
 def keep_deleted(transaction: Transaction, account: str, blob: Blob, features: BlobFeatures) -> bool:
     """Delete the blob itself, a snapshot or an earlier version; whether that is for good."""
+    immutability.check(blob, transaction.now)
     if blob.is_current and (features.versioning or blob.version):
         _keep_version(transaction, blob)
         return False
-    immutability.check(blob, transaction.now)
     days = _retention_days(transaction, account)
     if not days:
         transaction.delete_blob(blob.id)

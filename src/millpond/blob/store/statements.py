@@ -170,6 +170,9 @@ LAST_GENERATION = Statement(select(func.max(_blob.generation)).where(_named, _bl
 LIST_ANY_BLOBS = Statement(
     select(_blob.id, _blob.name).where(_blob.container_id == bindparam("container_id")).limit(_count)
 )
+LIST_IMMUTABLE_BLOBS = Statement(
+    select(*_about).where(_blob.container_id == bindparam("container_id"), _blob.immutability != literal_column("''"))
+)
 LIST_DUE_BLOBS = Statement(
     select(_blob.id).where(_blob.purge_at > _zero, _blob.purge_at <= bindparam("moment")).limit(_count)
 )

@@ -159,6 +159,10 @@ class Transaction:
         """Ids of deleted blobs that nothing can bring back any more."""
         return [row[0] for row in self._rows(sql.LIST_DUE_BLOBS, moment=self.now, limit=count)]
 
+    def list_immutable_blobs(self, container_id: int) -> list[Blob]:
+        """All in a container that have, or had, an immutability policy or a legal hold. Looks at every row."""
+        return [blob_from(row) for row in self._rows(sql.LIST_IMMUTABLE_BLOBS, container_id=container_id)]
+
     def put_blob(self, blob: Blob, segments: Iterable[Segment] = ()) -> None:
         """Add a blob (id 0), or replace it with its bytes."""
         values = blob_head_values(blob)
