@@ -39,7 +39,17 @@ from millpond.batch.model.pool import (
     StartTaskState,
 )
 from millpond.batch.model.schedule import JobSchedule, JobScheduleState, Timetable
-from millpond.batch.model.task import ErrorCategory, Failure, Task, TaskResult, TaskState, Withdrawal
+from millpond.batch.model.task import (
+    ErrorCategory,
+    Failure,
+    Gang,
+    Instance,
+    SubtaskState,
+    Task,
+    TaskResult,
+    TaskState,
+    Withdrawal,
+)
 from millpond.common.clock import MINUTE, SECOND
 from millpond.common.durations import UNLIMITED
 
@@ -150,6 +160,12 @@ def record(number: int = 1, **fields: Any) -> JobNode:
     )
 
 
+def instance(number: int, **fields: Any) -> Instance:
+    return Instance(
+        node=f"a/p/n{number}", node_id=f"n{number}", ip_address="10.0.0.4", state_transition_time=NOW, **fields
+    )
+
+
 def given(explanation: Explanation) -> list[str]:
     return [f"{reason.code}{'!' if reason.needs_help else ''}: {reason.message}" for reason in explanation.reasons]
 
@@ -167,6 +183,7 @@ RELEASED = ReleaseTask(id="jobrelease", max_wall_clock_time=UNLIMITED, retention
 MANAGER = ManagerTask(
     id="t", document=b"", max_wall_clock_time=UNLIMITED, retention_time=0, allow_low_priority_node=False
 )
+GANGS: dict[str, Any] = {"enable_inter_node_communication": True, "task_slots_per_node": 1}
 DRAINED: dict[str, Any] = {"drain_option": DeallocationOption.TASK_COMPLETION, "drain_then": NodeState.LEAVING_POOL}
 
 NODES: list[tuple[NodeFacts, list[str]]] = [
@@ -332,6 +349,44 @@ TASKS: list[tuple[TaskFacts, list[str]]] = [
     (
         waiting(on(node()), job(preparation=PREPARED), records=(record(is_barred=True),)),
         [r"JobPreparationFailed!: .* \(1 node\).* On n1: exit code 4."],
+    ),
+    (
+        waiting(on(node()), gang=Gang(2)),
+        ["PoolTakesNoMultiInstanceTasks!: It is a multi-instance task, and pool P takes none"],
+    ),
+    (
+        waiting(on(node(), node(2, state=NodeState.UNKNOWN), **GANGS), gang=Gang(3)),
+        ["NeedsMoreNodes!: It needs 3 nodes at once, and 1 takes tasks. Pool P has 2 nodes in all", "NodeNotHeardOf"],
+    ),
+    (
+        waiting(on(node(), node(2, used=1), **GANGS), gang=Gang(2)),
+        ["WaitsForNodes: It needs 2 nodes at once, and 1 of the 2 that take tasks are free"],
+    ),
+    (
+        waiting(on(node(), **GANGS), before_in_job=1),
+        ["AboutToBePlaced: .*, or free nodes are kept for a multi-instance task before it"],
+    ),
+    (
+        waiting(
+            on(node(used=1), node(2, used=1), **GANGS),
+            node="a/p/n1",
+            node_id="n1",
+            state=TaskState.RUNNING,
+            start_time=NOW,
+            gang=Gang(2, (instance(1, is_coordinated=True), instance(2))),
+        ),
+        ["Running: ", "Coordinating: It has its 2 nodes, and its coordination command still runs on n2"],
+    ),
+    (
+        waiting(
+            on(node(used=1), node(2, used=1), **GANGS),
+            node="a/p/n1",
+            node_id="n1",
+            state=TaskState.RUNNING,
+            start_time=NOW,
+            gang=Gang(2, (instance(1), instance(2, state=SubtaskState.COMPLETED, exit_code=9))),
+        ),
+        ["Running: ", r"CoordinationFailed: .* on node n2 \(exit code 9\)"],
     ),
     (
         waiting(on(node(used=4)), node="a/p/n1", node_id="n1"),

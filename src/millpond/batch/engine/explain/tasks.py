@@ -7,6 +7,7 @@ from ...model.job_node import JobNode, JobTaskState
 from ...model.pool import Pool
 from ...model.task import Task, TaskResult, TaskState, Withdrawal
 from .facts import JobFacts, NodeFacts, Prerequisite, TaskFacts, ready_tasks
+from .gangs import coordinating, for_nodes, unfit_pool
 from .jobs import disabled, ended
 from .nodes import node_reasons
 from .pools import idle_hands, shortage
@@ -57,7 +58,7 @@ def _placed(facts: TaskFacts) -> list[Reason]:
         if task.retry_count or task.requeue_count:
             message += f" It was tried again {count(task.retry_count, 'time')} and requeued "
             message += f"{count(task.requeue_count, 'time')} before."
-        reasons = [Reason(code="Running", message=message, values=values)]
+        reasons = [Reason(code="Running", message=message, values=values), *coordinating(task, facts.job.job.id)]
     if node is not None and pool.pool is not None and not node.takes_tasks:
         reasons += _of_node(pool.pool, node)
     return reasons
@@ -112,7 +113,7 @@ def _waiting(facts: TaskFacts) -> list[Reason]:
         )
         values = {"max_parallel_tasks": job.max_parallel_tasks, "running": job.task_counts.running}
         reasons.append(Reason(code="MaxParallelTasksReached", message=message, values=values))
-    reasons += shortage(facts.job.pool)
+    reasons += [*(unfit_pool(task, pool) if pool is not None else []), *shortage(facts.job.pool)]
     return reasons or _for_a_place(facts)
 
 
@@ -185,9 +186,13 @@ def _for_a_place(facts: TaskFacts) -> list[Reason]:
     nodes = [each for each in facts.job.pool.open_nodes if _admits(facts, each)]
     if not nodes:
         return [*_barred(facts), *idle_hands(pool, facts.job.pool)]
+    before = _before(facts)
+    if facts.task.gang is not None:
+        total = len(facts.job.pool.nodes)
+        reason = for_nodes(facts.task.gang.size, pool, nodes, total, before)
+        return [reason, *idle_hands(pool, facts.job.pool)]
     needed = _needed(facts, pool)
     free = [max(0, pool.task_slots_per_node - each.used_slots) for each in nodes]
-    before = _before(facts)
     values = {
         "needed_slots": needed,
         "most_free_slots": max(free),
@@ -200,13 +205,18 @@ def _for_a_place(facts: TaskFacts) -> list[Reason]:
         ],
     }
     if max(free) >= needed:
-        message = f"There is room for it, and it is about to get a place.{before}"
+        kept = ", or free nodes are kept for a multi-instance task before it" if _may_be_kept(facts, pool) else ""
+        message = f"There is room for it, and it is about to get a place{kept}.{before}"
         return [Reason(code="AboutToBePlaced", message=message, values=values)]
     message = (
         f"No node has room: it needs {count(needed, 'slot')} on one node, and of the {count(len(nodes), 'node')} that "
         f"take tasks none has more than {max(free)} free ({sum(free)} of {values['total_slots']} in all).{before}"
     )
     return [Reason(code="NoFreeSlots", message=message, values=values), *idle_hands(pool, facts.job.pool)]
+
+
+def _may_be_kept(facts: TaskFacts, pool: Pool) -> bool:
+    return pool.enable_inter_node_communication and bool(facts.before_in_job or facts.jobs_before)
 
 
 def _needed(facts: TaskFacts, pool: Pool) -> int:
