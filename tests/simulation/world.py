@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any
 
 from msgspec.structs import replace
 from tests.simulation.archive import DictArchive
+from tests.simulation.priorities import first_waiting, overtaken
 
 from millpond.batch.engine import machine
 from millpond.batch.engine.exit_conditions import satisfies
@@ -117,7 +119,7 @@ class World:
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
         self.now = START
-        self.story: deque[tuple[int, str, Event | Effect | None]] = deque(maxlen=400)
+        self.story: deque[tuple[int, str, Event | Effect | None]] = deque(maxlen=50_000)
         self.archive = DictArchive()
         self.scripts: dict[TaskName, Script] = {}
         #: Per task: the attempts whose processes run now.
@@ -163,13 +165,19 @@ class World:
     def tell(self, text: str, message: Event | Effect | None = None) -> None:
         self.story.append((self.now, text, message))
 
-    def whole_story(self) -> str:
-        """What has happened lately, for people."""
-        lines = (
+    def told(self, *, about: str, most: int) -> list[str]:
+        """What has happened, for people: the last lines, and the last before them that concern what a text names."""
+        lines = [
             f"{(moment - START) / SECOND:12.6f}  {text}{'' if message is None else _short(message)}"
             for moment, text, message in self.story
-        )
-        return "\n".join(lines)
+        ]
+        names = {name[-8:] if "tvmps" in name else name for name in re.findall(r"[\w/]*\d[\w/]*", about)}
+        named = [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)") for name in names]
+        before, last = lines[: -most // 3], lines[-most // 3 :]
+        concerned = [line for line in before if named and all(name.search(line) for name in named[:2])]
+        if len(concerned) < 5:
+            concerned = [line for line in before if any(name.search(line) for name in named)]
+        return [*concerned[-2 * most // 3 :], "…", *last]
 
     def chance(self, probability: float) -> bool:
         return probability > 0 and self.rng.random() < probability
@@ -198,9 +206,14 @@ class World:
                 reply, more = refusal, []
             answers.append((answer, reply))
             effects += more
-        effects += machine.settle(self.state, self.now)
-        if self.batches % self._check_every == 0:
+        is_checked = self.batches % self._check_every == 0
+        waiting = first_waiting(self.state) if is_checked else {}
+        following = machine.settle(self.state, self.now)
+        effects += following
+        if is_checked:
             check(self.state)
+            if claim := overtaken(self.state, waiting, following):
+                raise Violation(claim)
         self._flush()
         if self.chance(self.faults.failing_commit):
             self.tell("!! the commit fails")
@@ -213,7 +226,9 @@ class World:
         for observer in self.observers:
             observer()
         if self.chance(self.faults.crash):
-            self.tell("!! the service is killed after its commit")
+            done = self.rng.randrange(len(effects) + 1) if self.chance(0.5) else 0
+            self.tell(f"!! the service is killed after its commit, with {done} of {len(effects)} effects carried out")
+            self._carry_out(effects[:done])
             self._restart()
             return
         for answer, reply in answers:
