@@ -183,7 +183,11 @@ class Client:
         dedicated = rng.randrange(self.nodes + 1)
         fill = rng.choice(list(FillType))
         pool = make_pool(key, dedicated, slots, low_priority=self.nodes - dedicated, fill=fill)
-        pool = replace(pool, enable_inter_node_communication=self.gangs > 0)
+        pool = replace(
+            pool,
+            enable_inter_node_communication=self.gangs > 0,
+            start_task_wait_for_success=rng.choice([None, None, True, False]),
+        )
         self.request(PoolAddRequested(pool=pool), insist=True)
 
     def _add_job(self, key: str, tasks: int) -> None:

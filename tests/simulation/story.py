@@ -49,6 +49,7 @@ FAULTS = Faults(
     refused_node=0.02,
     doubled_report=0.05,
     full_disk=0.0005,
+    failing_start_task=0.1,
 )
 
 #: Seconds that the search for a shorter story may take, and lines that are printed of one.
@@ -155,7 +156,7 @@ def bring_peace(world: World, client: Client, scheduler: Scheduler) -> None:
 def help_along(world: World, client: Client) -> None:
     """Do what a person would: reboot unusable nodes, start and enable others, grow empty pools, enable jobs."""
     for node in world.state.nodes.values():
-        if node.state is NodeState.UNUSABLE:
+        if node.state in (NodeState.UNUSABLE, NodeState.START_TASK_FAILED):
             client.request(NodeRebootRequested(pool=node.pool, node=node.key))
         elif node.state is NodeState.DEALLOCATED:
             client.request(NodeStartRequested(pool=node.pool, node=node.key))

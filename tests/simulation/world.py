@@ -47,6 +47,7 @@ from millpond.batch.engine.messages import (
     RequestNode,
     RunPrimary,
     StartTask,
+    StartTaskReported,
     StopTask,
     SyncNode,
     TaskCoordinated,
@@ -57,7 +58,7 @@ from millpond.batch.engine.placement import ENDED_BY_USER, has_place
 from millpond.batch.engine.state import State
 from millpond.batch.model.job import JobState
 from millpond.batch.model.job_node import JobTaskState
-from millpond.batch.model.pool import Node, NodeError, NodeState
+from millpond.batch.model.pool import Node, NodeError, NodeState, StartTaskInfo, StartTaskState
 from millpond.batch.model.task import ErrorCategory, Failure, Task, TaskResult, TaskState
 from millpond.common.agent_protocol import (
     Assignment,
@@ -94,6 +95,7 @@ class Faults:
     refused_node: float = 0.0
     doubled_report: float = 0.0
     full_disk: float = 0.0
+    failing_start_task: float = 0.0
 
 
 @dataclass
@@ -500,6 +502,8 @@ class Agent:
     is_alive: bool = True
     is_connected: bool = False
     is_prepared: bool = False
+    #: How its start task stands, where its pool has one.
+    start_task: StartTaskInfo | None = None
     #: Away for so long that the service may give the node up.
     is_absent: bool = False
     #: Its disk is full, and the node takes no tasks.
@@ -533,7 +537,7 @@ class Agent:
             boot=self.boot,
             ip_address="10.0.0.4",
             agent_version="1",
-            start_task=None,
+            start_task=self.start_task,
             is_prepared=self.is_prepared,
             holding=holding,
         )
@@ -543,9 +547,29 @@ class Agent:
 
     def _prepare(self) -> None:
         """What the node needs before tasks is there; an agent whose channel is broken says so in its next hello."""
+        if self.is_prepared or not self.is_alive:
+            return
         self.is_prepared = True
+        node = self.world.archive.nodes.get(self.node)
+        if node is not None and self.world.archive.pools[node.pool].start_task_wait_for_success is not None:
+            self._tell_of_start_task(StartTaskInfo(state=StartTaskState.RUNNING, start_time=self.world.now))
+            self.world.later(self.world.rng.randrange(30_000) * MILLISECOND, self._end_start_task)
         if self.is_connected:
             self._deliver(lambda: self.world.send(NodePrepared(node=self.node, boot=self.boot)))
+
+    def _end_start_task(self) -> None:
+        if not self.is_alive or self.start_task is None:
+            return
+        failed = self.world.chance(self.world.faults.failing_start_task)
+        result = TaskResult.FAILURE if failed else TaskResult.SUCCESS
+        ended = {"end_time": self.world.now, "exit_code": int(failed), "result": result}
+        self._tell_of_start_task(replace(self.start_task, state=StartTaskState.COMPLETED, **ended))
+
+    def _tell_of_start_task(self, info: StartTaskInfo) -> None:
+        """Now, or when the agent is connected again."""
+        self.start_task = info
+        if self.is_connected:
+            self._deliver(lambda: self.world.send(StartTaskReported(node=self.node, boot=self.boot, info=info)))
 
     def _fill_disk(self) -> None:
         """For a while; the agent says so, and that it is over, now or when it is connected again."""

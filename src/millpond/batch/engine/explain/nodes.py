@@ -105,7 +105,8 @@ def _start_task(node: Node) -> list[Reason]:
     info = node.start_task_info
     if info is None:
         return []
-    values = {"exit_code": info.exit_code, "retry_count": info.retry_count}
+    said = dict(info.failure.details).get("StandardError") if info.failure else None
+    values = {"exit_code": info.exit_code, "retry_count": info.retry_count, "last_stderr_line": said}
     log = Log(node.key)
     if info.state is StartTaskState.RUNNING:
         waits = "Tasks wait until it succeeds." if node.start_task_wait_for_success else "Tasks do not wait for it."
