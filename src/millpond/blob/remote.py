@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 #: Requests to other services at one time; each keeps a thread while it waits.
@@ -64,7 +64,7 @@ class Remote:
                 raise RemoteError(0, "The source does not tell its Content-Length.")
             yield RemoteBody(response.status, found, int(length), self._pieces(response, int(length)))
         finally:
-            response.close()  # one that is read to its end goes back to the pool
+            _hang_up(response)
 
     async def _pieces(self, response: Any, length: int) -> AsyncIterator[bytes]:
         while piece := await self._run(lambda: response.read(_PIECE_SIZE)):
@@ -90,3 +90,13 @@ class Remote:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (HTTPError, OSError, ValueError) as failure:
             raise RemoteError(0, f"The source cannot be read: {type(failure).__name__}.") from failure
+
+
+def _hang_up(response: Any) -> None:
+    """End a connection whose answer is not read to its end; one that is has gone back to the pool.
+
+    A thread may be waiting in a read, and closing would wait for it: the shutdown ends its wait.
+    """
+    with suppress(ValueError, RuntimeError, OSError):  # it has no connection any more
+        response.shutdown()
+    response.close()

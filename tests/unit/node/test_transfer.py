@@ -98,11 +98,13 @@ def blobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlobServer]:
     server.server_close()
 
 
-def fetch(directory: Path, *files: ResourceFile, cancelled: bool = False) -> FailureInfo | None:
+def fetch(
+    directory: Path, *files: ResourceFile, cancelled: bool = False, service: Supplies = SERVICE
+) -> FailureInfo | None:
     cancellation = Cancellation()
     if cancelled:
         cancellation.set()
-    return transfer.fetch_all(list(files), str(directory), Credentials(None), SERVICE, cancellation)
+    return transfer.fetch_all(list(files), str(directory), Credentials(None), service, cancellation)
 
 
 def found(directory: Path) -> dict[str, bytes]:
@@ -193,8 +195,9 @@ def test_path_blocked_by_a_file_fails_with_the_directorys_code(tmp_path: Path, b
     assert failure.code == "ResourceDirectoryCreateFailed"
 
 
-def test_container_of_the_account_without_linked_storage_fails(tmp_path: Path) -> None:
-    failure = fetch(tmp_path, ResourceFile(auto_storage_container_name="mine"))
+def test_container_of_the_account_without_linked_storage_fails(tmp_path: Path, blobs: BlobServer) -> None:
+    service = Supplies(blobs.url.replace("http", "ws", 1), "token")
+    failure = fetch(tmp_path, ResourceFile(auto_storage_container_name="mine"), service=service)
     assert failure is not None
     assert failure.code == "BlobDownloadMiscError"
 
