@@ -21,6 +21,7 @@ from typing import Protocol
 
 import msgspec
 
+from millpond.common import agent_protocol
 from millpond.common.agent_protocol import (
     CLOSED_FOR_GOOD,
     PROTOCOL_VERSION,
@@ -70,7 +71,7 @@ from .engine.messages import (
 from .errors import error
 from .model.keys import entity_key, task_key
 from .model.pool import NodeError, StartTaskInfo, StartTaskState
-from .model.task import ErrorCategory, Failure, TaskResult
+from .model.task import ContainerInfo, ErrorCategory, Failure, TaskResult
 from .runtime import ChoreDone, Runtime
 
 _log = logging.getLogger(__name__)
@@ -445,6 +446,7 @@ def _event(connection: _Connection, report: Report) -> Event:
                 result=TaskResult.SUCCESS if has_succeeded else TaskResult.FAILURE,
                 failure=_failure(report.failure),
                 may_retry=report.may_retry,
+                container_info=_container_info(report.container_info),
             )
         case Started():
             attempt = connection.reference(report.attempt)
@@ -478,8 +480,13 @@ def _start_task_info(report: StartTaskReport) -> StartTaskInfo:
         result=result,
         retry_count=report.retry_count,
         last_retry_time=report.last_retry_time,
+        container_info=_container_info(report.container_info),
     )
 
 
 def _failure(info: FailureInfo | None) -> Failure | None:
     return None if info is None else Failure(ErrorCategory(info.category), info.code, info.message, info.details)
+
+
+def _container_info(info: agent_protocol.ContainerInfo | None) -> ContainerInfo | None:
+    return None if info is None else ContainerInfo(info.container_id, info.state, info.error)

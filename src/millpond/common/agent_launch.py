@@ -29,6 +29,8 @@ class AgentLaunch(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Literal["sandbox", "process"] = "process"
     #: Directories that nothing on the node may see; applies to a sandbox.
     hidden: list[str] = []
+    #: What runs tasks in containers here; empty: nothing does.
+    container_runtime: Literal["auto", "podman", "none"] = "none"
     #: End as soon as everything is set up: to find out whether this machine allows it.
     is_trial: bool = False
 

@@ -46,6 +46,14 @@ class FailureInfo(msgspec.Struct, frozen=True, array_like=True):
     details: tuple[tuple[str, str], ...] = ()
 
 
+class ContainerInfo(msgspec.Struct, frozen=True, array_like=True):
+    """What became of the container that something ran in; ``state`` and ``error`` as the container runtime says it."""
+
+    container_id: str
+    state: str
+    error: str = ""
+
+
 # --- from the agent ----------------------------------------------------------------------------------------------
 
 
@@ -59,6 +67,7 @@ class StartTaskReport(msgspec.Struct, frozen=True, kw_only=True, tag="startTask"
     failure: FailureInfo | None = None
     retry_count: int = 0
     last_retry_time: int | None = None
+    container_info: ContainerInfo | None = None
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
@@ -78,6 +87,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     failure: FailureInfo | None = None
     #: Whether the task's retry count applies: it failed by its exit code alone.
     may_retry: bool = False
+    container_info: ContainerInfo | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True, tag="prepared"):

@@ -16,6 +16,7 @@ import platformdirs
 from .shared_key import decode_key
 
 Isolation = Literal["auto", "sandbox", "process"]
+ContainerRuntime = Literal["auto", "podman", "none"]
 AccountKind = Literal["batch", "storage"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _KINDS: tuple[AccountKind, ...] = ("batch", "storage")
@@ -60,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     blob_url: str | None = None
     #: How a local node keeps its tasks apart from the machine; ``auto`` is ``sandbox`` where the kernel allows it.
     isolation: Isolation = "auto"
+    #: What runs tasks in containers on local nodes; ``auto``: podman where it is installed.
+    container_runtime: ContainerRuntime = "auto"
     #: Sizes by name (``[vm_sizes.standard_mine]`` in the file), before those that are known.
     vm_sizes: dict[str, VmSize] = {}
     #: Least seconds from one job of a schedule to the next, and least start window; Azure's is a minute.

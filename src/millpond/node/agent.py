@@ -47,6 +47,7 @@ from millpond.common.agent_protocol import (
 )
 from millpond.common.authority import bundle_with
 from millpond.common.clock import SECOND, SystemClock
+from millpond.common.control_groups import control_group
 from millpond.common.durations import UNLIMITED
 
 from . import failures
@@ -55,6 +56,7 @@ from .applications import PackageError
 from .cancellation import Cancellation
 from .certificates import fetch_certificates
 from .channel import Channel
+from .containers import ContainerError, Containers, find_runtime
 from .disk import Disk
 from .documents import PoolDocument, decode_pool, decode_task
 from .files import FileService
@@ -83,7 +85,9 @@ _FILE_PARTS = 4
 class Agent:
     """One node's agent. ``can_switch_users``: it is root in a sandbox of its own, and may make users there."""
 
-    def __init__(self, launch: AgentLaunch, root: Path, *, can_switch_users: bool) -> None:
+    def __init__(
+        self, launch: AgentLaunch, root: Path, containers: Containers | None, *, can_switch_users: bool
+    ) -> None:
         self._is_sandboxed = launch.isolation == "sandbox"
         self._launch = launch
         self._clock = SystemClock()
@@ -95,6 +99,10 @@ class Agent:
         self._users = Users(can_switch=can_switch_users)
         self._supplies = Supplies(launch.channel_url, launch.token)
         self._runner = Runner(self._loop, self._work, self._users, self._supplies)
+        #: What the machine has for it, whether the pool uses it or not.
+        self._containers = containers
+        if containers:
+            self._runner.trees.adopt(containers.host.pid)
         self._files = FileService(root)
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
@@ -240,7 +248,7 @@ class Agent:
             return
         try:
             self._pool = decode_pool(welcome.pool)
-            self._runner.has_containers = self._pool.has_containers
+            self._use_containers(self._pool)
             self._users.prepare(self._pool.user_accounts or [])
             self._users.share(self._work.path("shared"))
             self._actions.restore()
@@ -249,17 +257,31 @@ class Agent:
             self._pool = self._pool or PoolDocument()
             self._fail("NodePreparationError", "The node could not be prepared", (("Message", str(error)),))
             return
-        if self._pool.application_package_references or self._pool.certificate_references:
-            self._loop.in_thread("packages", 1, partial(self._install, self._pool), self._installed)
+        pool = self._pool
+        if pool.application_package_references or pool.certificate_references or pool.container_configuration:
+            self._loop.in_thread("packages", 1, partial(self._install, pool), self._installed)
         else:
-            self._begin(self._pool)
+            self._begin(pool)
+
+    def _use_containers(self, pool: PoolDocument) -> None:
+        """Have the container runtime if the pool needs it; let go of the rights that come with it if not."""
+        if pool.container_configuration:
+            self._runner.containers = self._containers
+        elif self._containers:
+            self._containers.host.close()
 
     def _install(self, pool: PoolDocument) -> FailureInfo | None:
-        """Have the pool's packages and certificates. In a thread."""
+        """Have the pool's packages, certificates and images. In a thread."""
         try:
+            if pool.container_configuration:
+                if self._containers is None:
+                    return failures.container_runtime_missing()
+                self._containers.prepare(pool.container_configuration)
             packages = pool.application_package_references or []
             self._runner.pool_packages = self._runner.applications.install(packages, Cancellation())
             self._runner.certificates = fetch_certificates(pool.certificate_references or [], self._supplies)
+        except ContainerError as error:
+            return error.failure
         except PackageError as error:
             return failures.package_failed(error.details)
         except (SupplyError, ValueError) as error:
@@ -348,7 +370,7 @@ class Agent:
             self._retention.note(task_directory(attempt.job_id, attempt.task_id), now, retention_time)
         except OSError as error:
             log.error("the end of %s/%s is not on record: %s", attempt.job_id, attempt.task_id, error)
-        ended = Ended(attempt, started, now, outcome.exit_code, failure, may_retry)
+        ended = Ended(attempt, started, now, outcome.exit_code, failure, may_retry, outcome.container_info)
         self._follow(self._machine.on_ended(ended, now))
 
     # --- files
@@ -399,6 +421,19 @@ def _time_limit(assignment: Assignment) -> int:
     return UNLIMITED if is_subtask else assignment.max_wall_clock_time
 
 
+def _containers(launch: AgentLaunch, root: Path, place: Path) -> Containers | None:
+    """The container runtime of this machine, if it has one. It is forked: nothing else may run in this process yet."""
+    if sys.platform != "linux" or launch.is_trial:
+        return None
+    runtime = find_runtime(launch.container_runtime, is_sandboxed=launch.isolation == "sandbox")
+    if not runtime:
+        return None
+    from .container_host import ContainerHost
+
+    group = control_group(Path(launch.directory)) if os.geteuid() == 0 else ""
+    return Containers(ContainerHost(), runtime, root, place, group)
+
+
 def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
     """Be the agent of a node, in this process; ``ready`` is called when it is set up.
 
@@ -413,7 +448,8 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
         from . import linux, sandbox
 
         sandbox.enter(directory, [Path(path) for path in launch.hidden], hostname(launch.node_id), launch.ip_address)
-        root = sandbox.ROOT
+        root, place = sandbox.ROOT, sandbox.CONTAINERS
+        containers = _containers(launch, root, place)
         if os.geteuid() == 0:
             linux.set_thread_groups([])
         linux.bound_task_capabilities()
@@ -423,11 +459,12 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
             os._exit(0)
     else:
         root = directory / "root"
+        containers = _containers(launch, root, directory / "containers")
         if sys.platform == "linux":
             from . import linux
 
             linux.set_child_subreaper()
-    agent = Agent(launch, root, can_switch_users=is_sandboxed and os.geteuid() == 0)
+    agent = Agent(launch, root, containers, can_switch_users=is_sandboxed and os.geteuid() == 0)
     agent.prepare()
     log.info("agent %s of %s, boot %d, disk %d, is set up", __version__, launch.node_id, launch.boot, launch.disk)
     ready()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 
@@ -93,6 +91,30 @@ class MultiInstanceSettings(msgspec.Struct, frozen=True, rename="camel"):
     common_resource_files: list[ResourceFile] | None = None
 
 
+class ContainerRegistry(msgspec.Struct, frozen=True, rename="camel"):
+    registry_server: str | None = None
+    username: str | None = None
+    password: str | None = None
+
+
+class ContainerMount(msgspec.Struct, frozen=True, rename="camel"):
+    source: str | None = None
+    is_read_only: bool | None = None
+
+
+class ContainerSettings(msgspec.Struct, frozen=True, rename="camel"):
+    image_name: str
+    container_run_options: str | None = None
+    registry: ContainerRegistry | None = None
+    working_directory: str | None = None
+    container_host_batch_bind_mounts: list[ContainerMount] | None = None
+
+
+class ContainerConfiguration(msgspec.Struct, frozen=True, rename="camel"):
+    container_image_names: list[str] | None = None
+    container_registries: list[ContainerRegistry] | None = None
+
+
 class TaskDocument(msgspec.Struct, frozen=True, rename="camel"):
     """What a task and a start task have in common."""
 
@@ -102,7 +124,7 @@ class TaskDocument(msgspec.Struct, frozen=True, rename="camel"):
     output_files: list[OutputFile] | None = None
     environment_settings: list[EnvironmentSetting] | None = None
     user_identity: UserIdentity | None = None
-    container_settings: dict[str, Any] | None = None
+    container_settings: ContainerSettings | None = None
     multi_instance_settings: MultiInstanceSettings | None = None
 
     def environment(self) -> dict[str, str]:
@@ -114,7 +136,7 @@ class StartTaskDocument(TaskDocument, frozen=True, rename="camel"):
 
 
 class _VirtualMachineConfiguration(msgspec.Struct, frozen=True, rename="camel"):
-    container_configuration: dict[str, Any] | None = None
+    container_configuration: ContainerConfiguration | None = None
 
 
 class PoolDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -125,9 +147,9 @@ class PoolDocument(msgspec.Struct, frozen=True, rename="camel"):
     virtual_machine_configuration: _VirtualMachineConfiguration | None = None
 
     @property
-    def has_containers(self) -> bool:
+    def container_configuration(self) -> ContainerConfiguration | None:
         machines = self.virtual_machine_configuration
-        return bool(machines and machines.container_configuration is not None)
+        return machines.container_configuration if machines else None
 
 
 decode_task = msgspec.json.Decoder(TaskDocument).decode

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from millpond.common.agent_protocol import FailureInfo, Membership
 
+#: With which a container runtime says that there is no such command in the image, or that it cannot be run.
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
 
 class RefusedError(Exception):
     """``code`` is the ``error`` of an :class:`~millpond.common.agent_protocol.ActionReply`."""
@@ -75,16 +78,60 @@ def unknown_user(name: str) -> FailureInfo:
     )
 
 
-def containers_not_supported(pool_has_containers: bool) -> FailureInfo:
-    if pool_has_containers:
-        return FailureInfo(
-            "usererror",
-            "ContainerMiscError",
-            "The container could not be started",
-            (("Message", "This compute node has no container runtime"),),
-        )
+def containers_not_supported() -> FailureInfo:
     return FailureInfo(
         "usererror", "ContainerPoolNotSupported", "The compute node does not support container tasks on this pool"
+    )
+
+
+def container_runtime_missing() -> FailureInfo:
+    return FailureInfo(
+        "usererror",
+        "ContainerPoolNotSupported",
+        "The compute node does not support containers",
+        (("Message", "This machine has no podman that its nodes could use"),),
+    )
+
+
+def container_settings_missing() -> FailureInfo:
+    return _container_settings("Tasks on a pool with containers must have containerSettings")
+
+
+def container_not_created(message: str) -> FailureInfo:
+    return _container_settings(message or "The container could not be created")
+
+
+def container_not_started(exit_code: int, message: str) -> FailureInfo:
+    """``exit_code``: the container runtime's own."""
+    if exit_code == _NOT_FOUND:
+        details = (("Message", message),)
+        return FailureInfo("usererror", "CommandProgramNotFound", "The specified command program is not found", details)
+    if exit_code == _NOT_EXECUTABLE:
+        return launch_failed(message)
+    return _container_settings(message or "The container could not be started")
+
+
+def container_image_failed(image: str, message: str) -> FailureInfo:
+    details = (("ImageName", image), ("Message", message[-1000:]))
+    return FailureInfo("usererror", "ContainerInvalidImage", "The container image could not be pulled", details)
+
+
+def container_registry_failed(server: str, message: str) -> FailureInfo:
+    details = (("RegistryServer", server), ("Message", message[-1000:]))
+    return FailureInfo("usererror", "ContainerInvalidRegistry", "The container registry refuses the login", details)
+
+
+def container_runtime_failed(message: str) -> FailureInfo:
+    details = (("Message", message[-1000:]),)
+    return FailureInfo("servererror", "ContainerMiscError", "The container runtime has failed", details)
+
+
+def _container_settings(message: str) -> FailureInfo:
+    return FailureInfo(
+        "usererror",
+        "ContainerInvalidSettings",
+        "At least one value of specified task container settings is invalid",
+        (("Message", message[-1000:]),),
     )
 
 

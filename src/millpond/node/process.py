@@ -32,7 +32,8 @@ _APART: dict[str, Any] = {"setsid": True} if _LINUX else {"setpgroup": 0}
 #: What Python ignores, and programs do not expect to find ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 _DAEMON_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+#: How the files for a task's output are opened.
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
 
 
 class ProgramNotFoundError(Exception):
@@ -106,8 +107,8 @@ class Trees:
         output = command.output_directory or directory
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, f"{output}/stdout.txt", _NEW_FILE, 0o644),
-            (os.POSIX_SPAWN_OPEN, 2, f"{output}/stderr.txt", _NEW_FILE, 0o644),
+            (os.POSIX_SPAWN_OPEN, 1, f"{output}/stdout.txt", NEW_FILE, 0o644),
+            (os.POSIX_SPAWN_OPEN, 2, f"{output}/stderr.txt", NEW_FILE, 0o644),
         ]
         programs = commandline.candidates(
             command.words[0], command.environment.get("PATH", ""), command.working_directory
@@ -144,7 +145,7 @@ class Trees:
         """Start a process of the node's own, which is root's and lives as long as it likes. Raises ``OSError``."""
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, output, _NEW_FILE, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, output, NEW_FILE, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
         pid = os.posix_spawn(
@@ -152,6 +153,10 @@ class Trees:
         )
         self._daemons.add(pid)
         return pid
+
+    def adopt(self, pid: int) -> None:
+        """A child that was started elsewhere is one of the node's own processes, too."""
+        self._daemons.add(pid)
 
     def is_alive(self, daemon: int) -> bool:
         return daemon in self._daemons

@@ -14,10 +14,11 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
-from millpond.common.agent_protocol import Attempt, FailureInfo, Membership
+from millpond.common.agent_protocol import Attempt, ContainerInfo, FailureInfo, Membership
 from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
@@ -25,6 +26,7 @@ from . import commandline, failures
 from .applications import Applications, PackageError
 from .cancellation import Cancellation, CancelledError
 from .certificates import InstalledCertificate, write_certificates
+from .containers import Container, ContainerError, Containers, Ending
 from .documents import OutputFile, ResourceFile, TaskDocument
 from .loop import Loop
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 _DOWNLOADS = 8
 _UPLOADS = 8
+#: Containers that may run at a time; each takes a thread that waits for it.
+_CONTAINERS = 256
 #: How often processes that were told to die, and are still there, are told again.
 _KILL_AGAIN_S = 0.1
 
@@ -45,6 +49,7 @@ class Outcome:
     #: ``None`` where no process ran.
     exit_code: int | None
     failure: FailureInfo | None = None
+    container_info: ContainerInfo | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +79,9 @@ class Run:
     failure: FailureInfo | None = None
     #: Its coordination command has succeeded, and it waits for an order.
     is_coordinated: bool = False
+    #: What its present command runs in, and what became of the last one.
+    container: Container | None = None
+    container_info: ContainerInfo | None = None
     user: User | None = None
     has_process: bool = False
     #: By the monotonic clock, in seconds; ``None``: its time does not count, or no longer.
@@ -83,6 +91,11 @@ class Run:
     is_stopped: bool = False
     #: Set to end it while its files are being fetched or uploaded.
     cancelled: Cancellation | None = None
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether it is a task of a job that is neither its preparation nor its release."""
+        return self.attempt is not None and self.kind == "task"
 
     @property
     def prepares(self) -> bool:
@@ -109,7 +122,8 @@ class Runner:
         self.trees = Trees()
         self._runs: dict[str, Run] = {}
         self._next_deadline: float | None = None
-        self.has_containers = False
+        #: Where the pool's tasks run in containers.
+        self.containers: Containers | None = None
         self.certificates: list[InstalledCertificate] = []
         #: Variables that name the directories of the pool's packages.
         self.pool_packages: dict[str, str] = {}
@@ -140,9 +154,11 @@ class Runner:
         except OSError as error:
             self._fail_to_start(run, failures.directory_failed(error))
         else:
-            if document.container_settings is not None:
-                self._fail_to_start(run, failures.containers_not_supported(self.has_containers))
-            elif document.application_package_references or _files(run):
+            if document.container_settings is not None and self.containers is None:
+                self._fail_to_start(run, failures.containers_not_supported())
+            elif document.container_settings is None and self.containers is not None and run.is_ordinary:
+                self._fail_to_start(run, failures.container_settings_missing())
+            elif document.container_settings or document.application_package_references or _files(run):
                 self._fetch(run, run.user)
             else:
                 self._begin(run, run.user)
@@ -175,7 +191,9 @@ class Runner:
             self._halt(run)
 
     def _halt(self, run: Run) -> None:
-        if run.has_process:
+        if run.container and self.containers:
+            self.containers.end(run.container)
+        elif run.has_process:
             self.trees.kill(run.directory)
         elif run.is_coordinated:
             run.is_coordinated = False
@@ -200,7 +218,7 @@ class Runner:
             failure = self._install(run, cancelled)
             for directory, files in () if failure else _files(run):
                 failure = failure or fetch_all(files, directory, user.credentials, self._supplies, cancelled)
-            return failure
+            return failure or self._have_image(run, cancelled)
 
         def fetched(failure: FailureInfo | None) -> None:
             run.cancelled = None
@@ -225,6 +243,17 @@ class Runner:
             pass
         return None
 
+    def _have_image(self, run: Run, cancelled: Cancellation) -> FailureInfo | None:
+        """Have the image that the run needs. In a thread."""
+        try:
+            if self.containers and run.document.container_settings:
+                self.containers.have(run.document.container_settings, cancelled)
+        except ContainerError as error:
+            return error.failure
+        except CancelledError:
+            pass
+        return None
+
     def _begin(self, run: Run, user: User) -> None:
         """All is there: run the first command."""
         settings = run.document.multi_instance_settings
@@ -243,16 +272,20 @@ class Runner:
 
     def _spawn(self, run: Run, user: User, coordination: str = "") -> None:
         """Start the task's own command, or the one that comes before it on all nodes."""
+        command_line = coordination or run.document.command_line
         try:
+            is_primary = run.membership is not None and not run.membership.number
+            output = self._work.coordination(run.directory, user) if coordination and is_primary else run.directory
+            if run.document.container_settings:
+                self._contain(run, user, command_line, output)
+                return
             command = Command(
-                words=commandline.split(coordination or run.document.command_line),
+                words=commandline.split(command_line),
                 environment=self._environment(run, user),
                 directory=run.directory,
                 working_directory=f"{run.directory}/wd",
                 credentials=user.credentials,
-                output_directory=self._work.coordination(run.directory, user)
-                if coordination and run.membership and not run.membership.number
-                else "",
+                output_directory=output,
             )
             self.trees.spawn(command, keeps_background=run.prepares or bool(coordination))
         except ProgramNotFoundError as error:
@@ -261,6 +294,23 @@ class Runner:
             self._fail_to_spawn(run, failures.launch_failed(str(error)))
         else:
             run.has_process = True
+
+    def _contain(self, run: Run, user: User, command_line: str, output_directory: str) -> None:
+        """Run a command in a container, which ends with it."""
+        containers, settings = self.containers, run.document.container_settings
+        assert containers is not None and settings is not None  # noqa: S101 - it was checked before the start
+        own = frozenset(run.environment) | frozenset(run.document.environment())
+        environment = self._environment(run, user)
+        container = Container(settings, command_line, run.directory, output_directory, user, environment, own)
+        run.container, run.has_process = container, True
+
+        def ended(ending: Ending) -> None:
+            run.container, run.container_info = None, ending.info
+            if not (run.is_stopped or run.has_exceeded):
+                run.failure = ending.failure
+            self._finish(run, ending.exit_code)
+
+        self._loop.in_thread("containers", _CONTAINERS, partial(containers.run, container), ended)
 
     def _fail_to_spawn(self, run: Run, failure: FailureInfo) -> None:
         if run.membership and not run.is_coordinating:
@@ -279,7 +329,7 @@ class Runner:
     def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:
         if run.user:
             self._work.close(run.directory, run.user)
-        self._end(run, Outcome(None, failure))
+        self._end(run, Outcome(None, failure, run.container_info))
 
     def _finish(self, run: Run, exit_code: int) -> None:
         if run.failure:
@@ -303,9 +353,9 @@ class Runner:
             failure = failures.exit_code_failure(exit_code)
         due = [file for file in _output_files(run) if file.is_due(exit_code)]
         if due and run.user and not run.is_stopped:
-            self._upload(run, run.user, due, Outcome(exit_code, failure))
+            self._upload(run, run.user, due, Outcome(exit_code, failure, run.container_info))
         else:
-            self._end(run, Outcome(exit_code, failure))
+            self._end(run, Outcome(exit_code, failure, run.container_info))
 
     def _upload(self, run: Run, user: User, files: list[OutputFile], outcome: Outcome) -> None:
         run.has_process, run.began = False, None
@@ -320,7 +370,7 @@ class Runner:
 
         def uploaded(failure: FailureInfo | None) -> None:
             fails = failure is not None and not run.has_exceeded
-            self._end(run, Outcome(outcome.exit_code, failure) if fails else outcome)
+            self._end(run, replace(outcome, failure=failure) if fails else outcome)
 
         self._loop.in_thread("upload", _UPLOADS, upload, uploaded)
 

@@ -7,6 +7,7 @@ that node alone; the network is the machine's. The node's directory holds::
     upper/<n>  work/<n>   what was changed on the n-th file system
     view/              where the new file system is put together
     tmp/               the node's /tmp
+    containers/        what its container runtime keeps
 
 Where the agent is root, its tasks' capabilities are bounded so that they cannot undo any of it
 (:func:`millpond.node.linux.bound_task_capabilities`). Where it is not, a user namespace gives it the right to do this,
@@ -27,6 +28,8 @@ from .hosts import name_hosts
 
 #: Where a node's root is seen, as on a real node.
 ROOT = Path("/mnt/batch/tasks")
+#: Where its container runtime keeps what it has, on no overlay: it needs to make its own.
+CONTAINERS = Path("/mnt/batch/containers")
 
 #: File systems that the kernel makes up: they are not the machine's files.
 _VIRTUAL = frozenset(
@@ -86,17 +89,19 @@ def enter(directory: Path, hidden: list[Path], hostname: str, address: str) -> N
         )
     linux.sethostname(hostname)
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
-    for name in ("root", "upper", "work", "view", "tmp"):
+    for name in ("root", "upper", "work", "view", "tmp", "containers"):
         (directory / name).mkdir(exist_ok=True)
+    (directory / "containers").chmod(0o700)
     (directory / "tmp").chmod(0o1777)
     view = directory / "view"
     _overlay_machine(directory, view)
     _mount_own(directory, view)
     for path in _needed_by_agent():
         _keep(path, view)
-    root = Path(f"{view}{ROOT}")
-    root.mkdir(parents=True, exist_ok=True)
-    linux.mount(str(directory / "root"), str(root), flags=linux.MS_BIND)
+    for name, place in (("root", ROOT), ("containers", CONTAINERS)):
+        seen = Path(f"{view}{place}")
+        seen.mkdir(parents=True, exist_ok=True)
+        linux.mount(str(directory / name), str(seen), flags=linux.MS_BIND)
     for path in hidden:
         place = Path(f"{view}{path.resolve()}")  # a link on the way would lead out of the view
         if place.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
@@ -14,12 +13,13 @@ from millpond.common.durations import UNLIMITED
 
 from .documents import StartTaskDocument
 from .runner import Outcome, Run, Runner
+from .workdir import last_errors
 
 #: The first retry is at once; a task that may fail forever does not keep the machine busy with it.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
-#: How much of the end of its standard error is looked at for the last line.
-_LAST_BYTES = 4096
+#: Most characters of a line that is told as the reason of a failure.
+_LONGEST_LINE = 1024
 
 
 class StartTask:
@@ -77,20 +77,12 @@ class StartTask:
             failure=outcome.failure and self._with_last_words(outcome.failure),
             retry_count=last.retry_count,
             last_retry_time=last.last_retry_time,
+            container_info=outcome.container_info,
         )
         self._tell(self.report)
 
     def _with_last_words(self, failure: FailureInfo) -> FailureInfo:
         """The failure, with the last line that the task has written to its standard error."""
-        try:
-            file = os.open(f"{self._directory}/stderr.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                end = os.pread(file, _LAST_BYTES, max(0, os.fstat(file).st_size - _LAST_BYTES))
-            finally:
-                os.close(file)
-            lines = [line for line in end.decode(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            lines = []
-        if not lines:
-            return failure
-        return replace(failure, details=(*failure.details, ("StandardError", lines[-1].strip()[-_LAST_BYTES // 4 :])))
+        lines = last_errors(self._directory).splitlines()
+        line = lines[-1].strip()[-_LONGEST_LINE:] if lines else ""
+        return replace(failure, details=(*failure.details, ("StandardError", line))) if line else failure

@@ -28,6 +28,8 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BUNDLE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 #: The port in the primary's address that multi-instance tasks are told. Nobody listens there by itself.
 _PRIMARY_PORT = 6000
+#: How much of the end of a standard error is told.
+_LAST_BYTES = 4096
 
 
 class WorkDirectory:
@@ -182,6 +184,19 @@ class WorkDirectory:
             own["AZ_BATCH_JOB_PREP_DIR"] = prepared
             own["AZ_BATCH_JOB_PREP_WORKING_DIR"] = f"{prepared}/wd"
         return {**system, **expanded(settings, {**system, **own}), **own}
+
+
+def last_errors(directory: str) -> str:
+    """The end of what a command has written to its standard error."""
+    try:
+        file = os.open(f"{directory}/stderr.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            end = os.pread(file, _LAST_BYTES, max(0, os.fstat(file).st_size - _LAST_BYTES))
+        finally:
+            os.close(file)
+    except OSError:
+        return ""
+    return end.decode(errors="replace").strip()
 
 
 def gang_variables(directory: str, membership: Membership) -> dict[str, str]:

@@ -28,13 +28,28 @@ def test_refused_members_are_members() -> None:
     [
         (
             pools.PoolAdd,
-            POOL | {"virtualMachineConfiguration": MACHINE | {"containerConfiguration": {"type": "dockerCompatible"}}},
-            "virtualMachineConfiguration.containerConfiguration",
+            POOL
+            | {
+                "virtualMachineConfiguration": MACHINE
+                | {
+                    "containerConfiguration": {
+                        "type": "dockerCompatible",
+                        "containerRegistries": [{"identityReference": {}}],
+                    }
+                }
+            },
+            "virtualMachineConfiguration.containerConfiguration.containerRegistries[0].identityReference",
         ),
         (
             pools.PoolAdd,
-            POOL | {"startTask": {"commandLine": "x", "containerSettings": {"imageName": "i"}}},
-            "startTask.containerSettings",
+            POOL
+            | {
+                "startTask": {
+                    "commandLine": "x",
+                    "containerSettings": {"imageName": "i", "registry": {"identityReference": {}}},
+                }
+            },
+            "startTask.containerSettings.registry.identityReference",
         ),
         (
             pools.PoolAdd,

@@ -13,7 +13,7 @@ from millpond.common.clock import to_iso
 from ..errors import error
 from ..model.job import Job
 from ..model.job_node import JobNode, JobTaskRun
-from .failures import failure_info
+from .failures import container_info, failure_info
 from .http import Answer, Call, listing
 from .jobs import find_job
 from .lists import stored_page
@@ -49,6 +49,7 @@ def _content(call: Call, job: Job, record: JobNode) -> wire.JobPreparationAndRel
             task_root_directory=directory,
             task_root_directory_url=f"{node_url}/files/{directory}",
             exit_code=maybe(run.exit_code),
+            container_info=container_info(run.container_info),
             failure_info=_failure_info(run),
             retry_count=run.retry_count,
             last_retry_time=maybe_time(run.last_retry_time),
@@ -63,6 +64,7 @@ def _content(call: Call, job: Job, record: JobNode) -> wire.JobPreparationAndRel
             task_root_directory=directory,
             task_root_directory_url=f"{node_url}/files/{directory}",
             exit_code=maybe(run.exit_code),
+            container_info=container_info(run.container_info),
             failure_info=_failure_info(run),
             result=maybe(run.result),
         )

@@ -21,7 +21,7 @@ from ..engine.messages import (
 from ..errors import error
 from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, Node, NodeError, Pool, StartTaskInfo
-from .failures import failure_info
+from .failures import container_info, failure_info
 from .http import Answer, Call, entity, listing
 from .jobs import job_url
 from .lists import stored_page
@@ -154,6 +154,7 @@ def _start_task_info(info: StartTaskInfo) -> wire.StartTaskInfo:
         start_time=to_iso(info.start_time),
         end_time=maybe_time(info.end_time),
         exit_code=maybe(info.exit_code),
+        container_info=container_info(info.container_info),
         failure_info=UNSET if info.failure is None else failure_info(info.failure),
         retry_count=info.retry_count,
         last_retry_time=maybe_time(info.last_retry_time),

@@ -31,7 +31,7 @@ from ..model.task import Instance, Task, TaskState
 from ..store.base import StoredTask
 from . import versions
 from .constraints import read_constraints
-from .failures import failure_info
+from .failures import container_info, failure_info
 from .http import Answer, Call, changed, created, entity, error_content, listing
 from .jobs import find_job, job_key, job_url
 from .lists import stored_page
@@ -280,6 +280,7 @@ def execution_info(task: Task) -> wire.TaskExecutionInfo:
         start_time=maybe_time(task.start_time),
         end_time=maybe_time(task.end_time),
         exit_code=maybe(task.exit_code),
+        container_info=container_info(task.container_info),
         failure_info=UNSET if task.failure is None else failure_info(task.failure),
         retry_count=task.retry_count,
         last_retry_time=maybe_time(task.last_retry_time),
@@ -296,6 +297,7 @@ def _subtask(call: Call, job: Job, task: Task, number: int, subtask: Instance) -
         start_time=maybe_time(subtask.start_time),
         end_time=maybe_time(subtask.end_time),
         exit_code=maybe(subtask.exit_code),
+        container_info=container_info(subtask.container_info),
         failure_info=UNSET if subtask.failure is None else failure_info(subtask.failure),
         state=subtask.state.value,
         state_transition_time=to_iso(subtask.state_transition_time),

@@ -29,7 +29,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
         "mount_configuration": "File systems cannot be mounted yet.",
     },
     pools.VirtualMachineConfiguration: {
-        "container_configuration": "Containers are not supported yet.",
         "windows_configuration": "Nodes run Linux.",
     },
     pools.NetworkConfiguration: {
@@ -38,8 +37,8 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     nodes.ServiceLogsUpload: {
         "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
     },
-    common.Process: {
-        "container_settings": "Containers are not supported yet.",
+    common.ContainerRegistry: {
+        "identity_reference": "There are no managed identities; use a user name and a password.",
     },
     common.ResourceFile: {
         "identity_reference": "There are no managed identities; use a URL with a shared access signature.",

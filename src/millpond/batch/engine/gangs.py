@@ -49,5 +49,10 @@ def note_end(state: State, task: Task, slots: NodeSlots, event: TaskEnded, now: 
     assert task.gang is not None  # noqa: S101 - it is a gang
     _, instance = task.gang.find(event.node)
     exit_code = instance.exit_code if event.exit_code is None else event.exit_code
-    outcome = {"exit_code": exit_code, "result": event.result, "failure": event.failure}
+    outcome = {
+        "exit_code": exit_code,
+        "result": event.result,
+        "failure": event.failure,
+        "container_info": event.container_info,
+    }
     return leave(state, task, slots, now, end_time=event.end_time, **outcome)

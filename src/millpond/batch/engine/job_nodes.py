@@ -135,6 +135,7 @@ def on_ended(state: State, event: TaskEnded, now: int) -> None:
             start_time=event.start_time or run.start_time,
             exit_code=event.exit_code,
             failure=event.failure,
+            container_info=event.container_info,
             result=event.result,
         )
         record = _save_run(state, record, kind, over)

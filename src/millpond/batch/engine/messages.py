@@ -19,7 +19,7 @@ from ..model.job import DisableTasks, Job, OnAllTasksComplete
 from ..model.job_node import JobTaskKind
 from ..model.pool import DeallocationOption, FillType, Node, NodeError, Pool, StartTaskInfo
 from ..model.schedule import JobSchedule, Timetable
-from ..model.task import Failure, Task, TaskResult
+from ..model.task import ContainerInfo, Failure, Task, TaskResult
 
 # --- Events: requests of clients ---------------------------------------------------------------------------------
 
@@ -410,6 +410,7 @@ class TaskEnded(Event, frozen=True, kw_only=True):
     exit_code: int | None
     result: TaskResult
     failure: Failure | None = None
+    container_info: ContainerInfo | None = None
     #: A non-zero exit code may be retried; a failed download, upload or time limit may not.
     may_retry: bool = False
 

@@ -358,7 +358,14 @@ def _placed_on(state: State, node: Node) -> dict[str, Any]:
 
 def _fresh_run(start_time: int) -> dict[str, Any]:
     """What a record says of a run that has just begun; until then it tells of the one before."""
-    return {"start_time": start_time, "end_time": None, "exit_code": None, "result": None, "failure": None}
+    return {
+        "start_time": start_time,
+        "end_time": None,
+        "exit_code": None,
+        "result": None,
+        "failure": None,
+        "container_info": None,
+    }
 
 
 def _with_recent(node: Node, task: Task, subtask: int | None = None) -> tuple[RecentTask, ...]:

@@ -179,6 +179,7 @@ def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, n
         exit_code=None,
         result=None,
         failure=None,
+        container_info=None,
         retry_count=0,
         last_retry_time=None,
         satisfies_dependents=False,
@@ -256,7 +257,12 @@ def _take_end(state: State, task: Task, slots: NodeSlots, event: TaskEnded, now:
         # Its node did not start it, for a reason of its own.
         _go_back(state, task, Withdrawal.RETURN, now)
     elif failed and event.may_retry and _has_retries(task):
-        run = {"exit_code": event.exit_code, "failure": event.failure, "start_time": event.start_time}
+        run = {
+            "exit_code": event.exit_code,
+            "failure": event.failure,
+            "container_info": event.container_info,
+            "start_time": event.start_time,
+        }
         _go_back(state, task, Withdrawal.RETRY, now, **run)
     else:
         if task.gang is not None:
@@ -285,6 +291,7 @@ def _end_by_itself(state: State, task: Task, event: TaskEnded, now: int) -> None
         result=event.result,
         exit_code=event.exit_code,
         failure=event.failure,
+        container_info=event.container_info,
         start_time=event.start_time,
         end_time=event.end_time,
     )

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from .task import Failure, TaskResult
+from .task import ContainerInfo, Failure, TaskResult
 
 
 class JobTaskKind(StrEnum):
@@ -31,6 +31,7 @@ class JobTaskRun(msgspec.Struct, frozen=True, kw_only=True):
     end_time: int | None = None
     exit_code: int | None = None
     failure: Failure | None = None
+    container_info: ContainerInfo | None = None
     result: TaskResult | None = None
     retry_count: int = 0
     last_retry_time: int | None = None

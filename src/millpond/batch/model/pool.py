@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .task import Failure, TaskResult
+from .task import ContainerInfo, Failure, TaskResult
 
 
 class PoolState(StrEnum):
@@ -151,6 +151,7 @@ class StartTaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     end_time: int | None = None
     exit_code: int | None = None
     failure: Failure | None = None
+    container_info: ContainerInfo | None = None
     result: TaskResult | None = None
     retry_count: int = 0
     last_retry_time: int | None = None

@@ -51,6 +51,14 @@ class Failure(msgspec.Struct, frozen=True):
     details: tuple[tuple[str, str], ...] = ()
 
 
+class ContainerInfo(msgspec.Struct, frozen=True):
+    """What became of the container that a task ran in, as its runtime says it."""
+
+    container_id: str
+    state: str
+    error: str = ""
+
+
 class SubtaskState(StrEnum):
     PREPARING = "preparing"
     RUNNING = "running"
@@ -76,6 +84,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     exit_code: int | None = None
     result: TaskResult | None = None
     failure: Failure | None = None
+    container_info: ContainerInfo | None = None
     #: Its coordination command has succeeded.
     is_coordinated: bool = False
 
@@ -171,6 +180,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     exit_code: int | None = None
     result: TaskResult | None = None
     failure: Failure | None = None
+    container_info: ContainerInfo | None = None
     retry_count: int = 0
     last_retry_time: int | None = None
     requeue_count: int = 0

@@ -23,6 +23,7 @@ import msgspec
 from millpond.common.agent_launch import AgentLaunch, AgentRecord, LaunchReply, process_start
 from millpond.common.authority import authority_file
 from millpond.common.config import Settings
+from millpond.common.control_groups import remove_control_group
 
 from .base import Capabilities, NodeRequest, NotGranted, Observation
 from .trash import Trash
@@ -172,6 +173,7 @@ class LocalProvider:
             ip_address=address,
             directory=str(directory),
             isolation=isolation,
+            container_runtime=self._settings.container_runtime,
             hidden=[str(self._settings.data.absolute())],
         )
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -295,6 +297,7 @@ class LocalProvider:
         node.is_wanted = False
         if not node.ended.is_set():
             await self._end_process(node)
+        await asyncio.to_thread(remove_control_group, node.directory)
         if node.record.isolation == "process":
             await asyncio.to_thread(_end_strays, node.directory / "root")
 

@@ -24,7 +24,7 @@ from ..model.job_node import JobNode, JobTaskKind
 from ..model.keys import task_number
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
-from ..model.task import Failure, Gang, Task, TaskResult, TaskState, Withdrawal
+from ..model.task import ContainerInfo, Failure, Gang, Task, TaskResult, TaskState, Withdrawal
 from .base import FILTERABLE, Moment
 
 #: The newest revision in ``migrations/versions``.
@@ -154,6 +154,7 @@ tasks = Table(
     Column("pending_dependencies", Integer, nullable=False),
     Column("satisfies_dependents", Boolean, nullable=False),
     Column("gang", LargeBinary),
+    Column("container_info", LargeBinary),
     Index("tasks_by_key", "job", "key", unique=True),
     Index("tasks_by_state", "state", "place"),
     Index("placed_tasks", "node", sqlite_where=PLACED, postgresql_where=PLACED),
@@ -223,6 +224,7 @@ decode_job_node = msgspec.msgpack.Decoder(JobNode).decode
 decode_sample = msgspec.msgpack.Decoder(dict[str, float]).decode
 decode_gang = msgspec.msgpack.Decoder(Gang).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
+_decode_container_info = msgspec.msgpack.Decoder(ContainerInfo).decode
 
 
 def pool_row(pool: Pool) -> dict[str, Any]:
@@ -313,6 +315,7 @@ def task_state(task: Task) -> tuple[Any, ...]:
         task.pending_dependencies,
         task.satisfies_dependents,
         None if task.gang is None else encode(task.gang),
+        None if task.container_info is None else encode(task.container_info),
     )
 
 
@@ -353,4 +356,5 @@ def task_from_row(job: str, row: Sequence[Any]) -> Task:
         pending_dependencies=row[31],
         satisfies_dependents=bool(row[32]),
         gang=None if gang is None else decode_gang(gang),
+        container_info=None if row[34] is None else _decode_container_info(row[34]),
     )

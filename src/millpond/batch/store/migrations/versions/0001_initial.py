@@ -145,6 +145,7 @@ def upgrade() -> None:
         sa.Column("pending_dependencies", sa.Integer, nullable=False),
         sa.Column("satisfies_dependents", sa.Boolean, nullable=False),
         sa.Column("gang", sa.LargeBinary),
+        sa.Column("container_info", sa.LargeBinary),
     )
     op.create_index("tasks_by_key", "tasks", ["job", "key"], unique=True)
     op.create_index("tasks_by_state", "tasks", ["state", "place"])
