@@ -106,6 +106,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     ),
     "InvalidRange": (416, "The range specified is invalid for the current size of the resource."),
     "InvalidResourceName": (400, "The specified resource name contains invalid characters."),
+    "InvalidTags": (400, "The tags specified are invalid. It contains characters that are not permitted."),
     "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
     "InvalidXmlDocument": (400, "XML specified is not syntactically valid."),
     "InvalidXmlNodeValue": (
@@ -181,6 +182,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     ),
     "SnapshotsPresent": (409, "This operation is not permitted while the blob has snapshots."),
     "SourceConditionNotMet": (412, "The source condition specified using HTTP conditional header(s) is not met."),
+    "TagsTooLarge": (400, "The tags specified exceed the maximum permissible limit."),
     "TargetConditionNotMet": (412, "The target condition specified using HTTP conditional header(s) is not met."),
     "UnauthorizedBlobOverwrite": (403, "This request is not authorized to perform blob overwrites."),
     "UnsupportedHttpVerb": (405, "The resource doesn't support specified Http Verb."),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 PublicAccess = Literal["", "blob", "container"]
 BlobType = Literal["BlockBlob", "AppendBlob", "PageBlob"]
 CopyStatus = Literal["pending", "success", "aborted", "failed"]
 Metadata = Mapping[str, str]
+Tags = Mapping[str, str]
 
 #: The generation of a blob itself: greater than that of any snapshot, earlier version or deleted blob of its name.
 CURRENT: Final = (1 << 63) - 1
+
+
+NO_TAGS: Final[Tags] = MappingProxyType({})
 
 
 class ResourceName(NamedTuple):
@@ -195,6 +200,7 @@ class Blob(NamedTuple):
     in_place: InPlace = NOT_IN_PLACE
     encryption: Encryption = NO_ENCRYPTION
     immutability: Immutability = NOT_IMMUTABLE
+    tags: Tags = NO_TAGS
 
     @property
     def is_current(self) -> bool:

@@ -114,8 +114,11 @@ def public_access_headers(container: Container) -> Headers:
     return [("x-ms-blob-public-access", container.public_access)] if container.public_access else []
 
 
-def blob_headers(blob: Blob, now: int, *, whole: bool) -> Headers:
-    """Everything that is told about a blob; its MD5 by another name where the answer is not ``whole``."""
+def blob_headers(blob: Blob, now: int, *, whole: bool, tags: bool = True) -> Headers:
+    """Everything that is told about a blob; its MD5 by another name where the answer is not ``whole``.
+
+    ``tags``: whether how many it has may be known.
+    """
     properties = blob.properties
     headers = modified(blob.last_modified)
     headers += [
@@ -149,6 +152,8 @@ def blob_headers(blob: Blob, now: int, *, whole: bool) -> Headers:
         headers += version_headers(blob)
         if blob.is_current:
             headers.append(("x-ms-is-current-version", "true"))
+    if blob.tags and tags:
+        headers.append(("x-ms-tag-count", str(len(blob.tags))))
     if blob.accessed_at:
         headers.append(("x-ms-last-access-time", http_date(blob.accessed_at)))
     return headers + metadata_headers(blob.metadata)

@@ -43,6 +43,7 @@ def draft(call: Call, properties: ContentProperties, *, page_blob: bool = False)
         may_overwrite=call.access.may_overwrite,
         features=call.features,
         immutability=headers.immutability(call.request),
+        tags=headers.tags(call.request),
     )
 
 
@@ -98,7 +99,9 @@ async def get_blob(call: Call) -> Answer:
     now = call.service.clock.now()
     if call.features.last_access_tracking and blob.accessed_at < now - _ACCESS_PERIOD:
         await call.store.write(blobs.note_access, blob)
-    about = _overridden(blob_headers(blob, now, whole=span is None), call.access.overrides)
+    about = _overridden(
+        blob_headers(blob, now, whole=span is None, tags=call.access.may_read_tags), call.access.overrides
+    )
     if span:
         about.append(("content-range", f"bytes {begin}-{end - 1}/{blob.size}"))
     status = 206 if span else 200
@@ -122,7 +125,8 @@ def _overridden(about: Headers, overrides: Mapping[str, str]) -> Headers:
 
 async def get_blob_properties(call: Call) -> Answer:
     blob = call.store.read(blobs.get_blob_properties, call.name, headers.demands(call.request))
-    about = _overridden(blob_headers(blob, call.service.clock.now(), whole=True), call.access.overrides)
+    about = blob_headers(blob, call.service.clock.now(), whole=True, tags=call.access.may_read_tags)
+    about = _overridden(about, call.access.overrides)
     return Answer(200, about, size=blob.size)
 
 

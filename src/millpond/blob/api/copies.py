@@ -40,12 +40,15 @@ async def copy_blob(call: Call) -> Answer:
 async def _copy_own(call: Call, source: ResourceName, wanted: BlobDraft, copy: CopyState) -> Blob:
     priority = headers.rehydrate_priority(call.request)
     sealed = headers.flag(call.request, _SEAL) if _SEAL in call.request.headers else None
+    copies_tags = headers.copies_tags(call.request)
 
     def draft_from(blob: Blob) -> BlobDraft:
         taken = copying.taken_over(wanted, blob.properties, blob.metadata)
         is_sealed = blob.in_place.is_sealed if sealed is None else sealed
         in_place = blob.in_place._replace(is_sealed=is_sealed and blob.type == "AppendBlob", tail="")
         taken = taken._replace(type=blob.type, in_place=in_place)
+        if copies_tags:
+            taken = taken._replace(tags=blob.tags)
         if blob.access_tier != ARCHIVE:
             return taken
         if blob.tiering.target or wanted.access_tier in ("", ARCHIVE):
@@ -68,13 +71,22 @@ async def _copy_now(call: Call, wanted: BlobDraft, copy: CopyState) -> Answer:
     async with sources.opened(call) as source:
         if source.size > _MAX_SYNC_COPY:
             raise error("RequestBodyTooLarge", MaxLimit=str(_MAX_SYNC_COPY))
-        wanted = copying.taken_over(wanted, source.properties, source.metadata)
+        wanted = _with_tags(call, copying.taken_over(wanted, source.properties, source.metadata), source)
         expected = Checksums.of(call.request, "x-ms-source-")
         async with stored(call, source.pieces, expected, md5=True, crc64=True) as content:
             copy = copy._replace(copied=content.size, total=content.size)
             blob = await call.store.write(blobs.put_blob, call.name, wanted, content, copy)
     answer = _copied(blob)
     return answer._replace(headers=[*answer.headers, *checksum_headers(content)])
+
+
+def _with_tags(call: Call, wanted: BlobDraft, source: sources.Opened) -> BlobDraft:
+    """The draft with the tags of its source, where the request asks for these."""
+    if not headers.copies_tags(call.request):
+        return wanted
+    if source.tags is None:
+        raise error("CannotVerifyCopySource", Reason="The source is elsewhere, where its tags cannot be read.")
+    return wanted._replace(tags=source.tags)
 
 
 async def _start_copy(call: Call, wanted: BlobDraft, copy: CopyState) -> Answer:
@@ -133,6 +145,7 @@ async def put_blob_from_url(call: Call) -> Answer:
     expected = Checksums.of(request, "x-ms-source-")
     call.store.read(blobs.find_place, call.name, wanted)  # fail before all the bytes are here
     async with sources.opened(call, code="CannotVerifyCopySource") as source:
+        wanted = _with_tags(call, wanted, source)
         if takes_properties:
             wanted = wanted._replace(properties=copying.merged(wanted.properties, source.properties))
         async with stored(

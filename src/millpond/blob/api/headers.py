@@ -7,15 +7,25 @@ import re
 import uuid
 
 from millpond.common.clock import from_http
-from millpond.common.conditions import Conditions, parse_etags
+from millpond.common.conditions import NO_CONDITIONS, Conditions, parse_etags
 
 from ..content import checksums
 from ..errors import error, invalid_header
-from ..model import NO_ENCRYPTION, NOT_IMMUTABLE, ContentProperties, Encryption, Immutability, Metadata, PublicAccess
+from ..model import (
+    NO_ENCRYPTION,
+    NOT_IMMUTABLE,
+    ContentProperties,
+    Encryption,
+    Immutability,
+    Metadata,
+    PublicAccess,
+    Tags,
+)
 from ..request import Request
 from ..service.blobs import Span
 from ..service.conditions import Demands
 from ..service.containers import ScopePolicy
+from ..tags import TagCondition, read_condition, read_tags
 
 #: Most bytes of a blob's or container's metadata, names and values together.
 MAX_METADATA_SIZE = 8 << 10
@@ -45,7 +55,19 @@ _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 
 
 def demands(request: Request) -> Demands:
-    return Demands(conditions(request), lease_id(request, "x-ms-lease-id"), encryption=encryption(request))
+    return Demands(
+        conditions(request),
+        lease_id(request, "x-ms-lease-id"),
+        encryption=encryption(request),
+        if_tags=if_tags(request),
+    )
+
+
+def demands_on_tagged(request: Request) -> Demands:
+    """For the operations on tags, where new clients write ``x-ms-blob-if-match`` for ``If-Match``, and so on."""
+    found = demands(request)
+    of_blob = conditions(request, "x-ms-blob-")
+    return found if of_blob == NO_CONDITIONS else found._replace(conditions=of_blob)
 
 
 def demands_of_deletion(request: Request) -> Demands:
@@ -128,6 +150,28 @@ def required_number(request: Request, name: str) -> int:
     if found is None:
         raise error("MissingRequiredHeader", HeaderName=name)
     return found
+
+
+def if_tags(request: Request, name: str = "x-ms-if-tags") -> TagCondition | None:
+    """What is demanded of a blob's tags, or nothing where there is no such header."""
+    text = request.header(name)
+    try:
+        return read_condition(text) if text else None
+    except ValueError:
+        raise invalid_header(name, text) from None
+
+
+def tags(request: Request) -> Tags:
+    """``x-ms-tags``."""
+    return read_tags(request.header("x-ms-tags"))
+
+
+def copies_tags(request: Request) -> bool:
+    """Whether a copy takes over the tags of its source."""
+    text = request.header("x-ms-copy-source-tag-option")
+    if text.upper() not in ("", "COPY", "REPLACE") or (text.upper() == "COPY" and "x-ms-tags" in request.headers):
+        raise invalid_header("x-ms-copy-source-tag-option", text)
+    return text.upper() == "COPY"
 
 
 def lease_id(request: Request, name: str) -> str:

@@ -11,7 +11,7 @@ from ..auth import READ_BLOB, Need
 from ..errors import error, invalid_header, invalid_query
 from ..model import PublicAccess
 from ..request import Request
-from . import append, blobs, blocks, containers, copies, immutability, leases, pages, service_properties, tiers
+from . import append, blobs, blocks, containers, copies, immutability, leases, pages, service_properties, tags, tiers
 from .answer import Answer
 from .call import Call
 
@@ -75,6 +75,12 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("container", "GET", "container", "list"): Operation(
         containers.list_blobs, Need("c", "l", service_sas=True, public=_WHOLE_CONTAINER)
     ),
+    Route("account", "GET", "", "blobs"): Operation(tags.find_blobs_by_tags, Need("s", "f")),
+    Route("container", "GET", "container", "blobs"): Operation(
+        tags.find_blobs_by_tags, Need("c", "f", service_sas=True)
+    ),
+    Route("blob", "GET", "", "tags"): Operation(tags.get_blob_tags, Need("o", "t", service_sas=True)),
+    Route("blob", "PUT", "", "tags"): Operation(tags.set_blob_tags, Need("o", "t", service_sas=True)),
     Route("blob", "GET"): Operation(blobs.get_blob, READ_BLOB),
     Route("blob", "HEAD"): Operation(blobs.get_blob_properties, READ_BLOB),
     Route("blob", "GET", "", "metadata"): _blob_metadata,
@@ -116,26 +122,19 @@ NOT_IMPLEMENTED: Final[dict[Route, str]] = {
     Route("account", "GET", "service", "stats"): "Get Blob Service Stats",
     Route("account", "POST", "service", "userdelegationkey"): "Get User Delegation Key",
     Route("account", "POST", "", "batch"): "Blob Batch",
-    Route("account", "GET", "", "blobs"): "Find Blobs by Tags",
     Route("account", "OPTIONS"): "Preflight Blob Request",
     Route("container", "POST", "container", "batch"): "Blob Batch",
-    Route("container", "GET", "container", "blobs"): "Find Blobs by Tags in Container",
     Route("container", "OPTIONS"): "Preflight Blob Request",
     Route("blob", "OPTIONS"): "Preflight Blob Request",
-    Route("blob", "GET", "", "tags"): "Get Blob Tags",
-    Route("blob", "PUT", "", "tags"): "Set Blob Tags",
     Route("blob", "PUT", "", "expiry"): "Set Blob Expiry",
     Route("blob", "POST", "", "query"): "Query Blob Contents",
 }
 
 #: Headers that ask for something which belongs to those, and which must not go unheard.
-NOT_IMPLEMENTED_HEADERS: Final = (
-    "x-ms-copy-source-authorization",
-    "x-ms-if-tags",
-    "x-ms-source-if-tags",
-    "x-ms-tags",
-)
+NOT_IMPLEMENTED_HEADERS: Final = ("x-ms-copy-source-authorization",)
 
+#: Headers that read or write tags.
+_TAG_HEADERS: Final = ("x-ms-if-tags", "x-ms-tags")
 _BLOB_TYPES = frozenset({"BlockBlob", "AppendBlob", "PageBlob"})
 
 
@@ -159,7 +158,18 @@ def find_operation(request: Request) -> Operation:
     for header in NOT_IMPLEMENTED_HEADERS:
         if header in request.headers:
             raise error("NotImplemented", HeaderName=header)
+    if also := _also_needed(request):
+        return operation._replace(need=operation.need._replace(also=also))
     return operation
+
+
+def _also_needed(request: Request) -> str:
+    """Permissions that headers and parameters ask for beside those of the operation itself."""
+    for header in _TAG_HEADERS:
+        if header in request.headers:
+            return "t"
+    included = request.query.get("include")
+    return "t" if included and "tags" in ",".join(included).lower().split(",") else ""
 
 
 def _route(request: Request) -> Route:

@@ -14,7 +14,7 @@ from millpond.common.errors import ServiceError
 from ..auth import READ_BLOB, authorize
 from ..content import checksums
 from ..errors import ERRORS, CopySourceError, error, invalid_header
-from ..model import ContentProperties, Encryption, Metadata, ResourceName
+from ..model import ContentProperties, Encryption, Metadata, ResourceName, Tags
 from ..remote import RemoteError
 from ..request import Request
 from ..service import copying
@@ -37,6 +37,8 @@ class Opened(NamedTuple):
     properties: ContentProperties
     metadata: Metadata
     pieces: AsyncIterator[bytes]
+    #: ``None`` where they are not to be had.
+    tags: Tags | None = None
 
 
 def source_demands(request: Request) -> Demands:
@@ -45,6 +47,7 @@ def source_demands(request: Request) -> Demands:
         headers.conditions(request, "x-ms-source-"),
         request.header("x-ms-source-lease-id"),
         encryption=Encryption(headers.key_of(request, "x-ms-source-")),
+        if_tags=headers.if_tags(request, "x-ms-source-if-tags"),
     )
 
 
@@ -63,7 +66,8 @@ def find_source(call: Call, *, by_key: bool = False) -> ResourceName | None:
     if by_key and call.access.by == "key" and is_same_account:
         return source.resource
     try:
-        authorize(source, READ_BLOB, call.service.accounts, call.store, call.service.clock.now())
+        need = READ_BLOB._replace(also="t") if headers.copies_tags(call.request) else READ_BLOB
+        authorize(source, need, call.service.accounts, call.store, call.service.clock.now())
     except ServiceError as failure:
         if "sig" in source.query:
             raise CopySourceError(failure.status, failure.code, failure.message) from None
@@ -142,7 +146,7 @@ async def opened(call: Call, *, code: str = "SourceConditionNotMet", span: Span 
         with content.pinned(files(reading)):
             blob = reading.blob
             size = reading.end - reading.begin
-            yield Opened(size, blob.properties, blob.metadata, read_pieces(content, reading))
+            yield Opened(size, blob.properties, blob.metadata, read_pieces(content, reading), blob.tags)
         return
     wanted = _conditional(demands.conditions)
     if span:

@@ -24,6 +24,7 @@ from ..model import (
     Metadata,
     Segment,
     StoredPolicy,
+    Tags,
 )
 from ..moments import to_snapshot
 from ..request import Request
@@ -34,7 +35,9 @@ from ..service.lease import INFINITE, is_locked, state_of
 from ..service.listing import BlobPage, BlobPrefix
 from ..service.pages import PageList
 from ..service.segments import PageRange
+from ..service.tagging import TaggedPage
 from ..service.tier import DEFAULT_TIER
+from ..tags import check_tags
 from .headers import ACCOUNT_SCOPE
 from .paging import marker_for
 
@@ -168,6 +171,7 @@ def _blob(blob: Blob, include: frozenset[str], now: int) -> str:
         f"{_copy(blob.copy) if blob.copy and 'copy' in include else ''}"
         f"<ServerEncrypted>true</ServerEncrypted>{_encryption(blob.encryption)}"
         + (_immutability(blob.immutability, include) if blob.immutability != NOT_IMMUTABLE else "")
+        + (f"<TagCount>{len(blob.tags)}</TagCount>" if blob.tags and "tags" in include else "")
         + (f"<LastAccessTime>{to_http(blob.accessed_at)}</LastAccessTime>" if blob.accessed_at else "")
         + (
             f"<DeletedTime>{to_http(blob.deleted_at)}</DeletedTime>{_remaining_days(blob.purge_at, now)}"
@@ -175,6 +179,7 @@ def _blob(blob: Blob, include: frozenset[str], now: int) -> str:
             else ""
         )
         + f"</Properties>{_metadata(blob.metadata) if blob.metadata and 'metadata' in include else ''}"
+        + (tags(blob.tags) if blob.tags and "tags" in include else "")
         + ("<HasVersionsOnly>true</HasVersionsOnly>" if _has_versions_only(blob, include) else "")
         + "</Blob>"
     )
@@ -257,6 +262,27 @@ def _metadata(metadata: Metadata) -> str:
     return f"<Metadata>{''.join([element(name, value) for name, value in metadata.items()])}</Metadata>"
 
 
+def tags(found: Tags) -> str:
+    pairs = "".join([f"<Tag>{element('Key', key)}{element('Value', value)}</Tag>" for key, value in found.items()])
+    return f"<Tags><TagSet>{pairs}</TagSet></Tags>"
+
+
+def tagged_page(page: TaggedPage, request: Request) -> str:
+    """What Find Blobs by Tags found."""
+    blobs = "".join(
+        [
+            f"<Blob>{_name(blob.name)}<ContainerName>{escape(blob.container)}</ContainerName>{tags(blob.tags)}</Blob>"
+            for blob in page.blobs
+        ]
+    )
+    following = marker_for(f"{page.following.container}/{page.following.name}", 0) if page.following else ""
+    return (
+        f'{DECLARATION}<EnumerationResults ServiceEndpoint="{escape(request.endpoint)}">'
+        f"<Where>{escape(request.parameter('where'))}</Where><Blobs>{blobs}</Blobs>"
+        f"{element('NextMarker', following)}</EnumerationResults>"
+    )
+
+
 def block_lists(lists: BlockLists, kinds: Iterable[str]) -> str:
     committed = f"<CommittedBlocks>{_blocks(lists.committed)}</CommittedBlocks>"
     uncommitted = f"<UncommittedBlocks>{_blocks(lists.uncommitted)}</UncommittedBlocks>"
@@ -324,6 +350,19 @@ def read_block_list(document: bytes) -> list[tuple[BlockSource, str]]:
             raise error("UnsupportedXmlNode", XmlNodeName=node.tag)
         blocks.append((node.tag, (node.text or "").strip()))  # type: ignore[arg-type]
     return blocks
+
+
+def read_tags(document: bytes) -> Tags:
+    """The tags of a Set Blob Tags."""
+    found = []
+    for tag_set in parse(document, "Tags"):
+        if tag_set.tag != "TagSet":
+            raise error("UnsupportedXmlNode", XmlNodeName=tag_set.tag)
+        for tag in tag_set:
+            if tag.tag != "Tag" or tag.find("Key") is None or tag.find("Value") is None:
+                raise error("InvalidXmlDocument")
+            found.append((tag.findtext("Key") or "", tag.findtext("Value") or ""))
+    return check_tags(found)
 
 
 def read_signed_identifiers(document: bytes) -> tuple[StoredPolicy, ...]:

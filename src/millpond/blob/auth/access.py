@@ -31,6 +31,8 @@ class Need(NamedTuple):
     service_sas: bool = False
     #: The kinds of public access that suffice without any signature.
     public: frozenset[PublicAccess] = frozenset()
+    #: Permissions of a SAS that are needed as well, each of them.
+    also: str = ""
 
 
 READ_BLOB = Need("o", "r", service_sas=True, public=frozenset({"blob", "container"}))
@@ -48,6 +50,10 @@ class Access(NamedTuple):
     def may_overwrite(self) -> bool:
         return self.by == "key" or "w" in self.permissions
 
+    @property
+    def may_read_tags(self) -> bool:
+        return self.by == "key" or "t" in self.permissions
+
 
 def authorize(request: Request, need: Need, accounts: Accounts, store: Store, now: int) -> Access:
     """Raises the service's error for a request that may not."""
@@ -58,7 +64,7 @@ def authorize(request: Request, need: Need, accounts: Accounts, store: Store, no
     container = _container(request, store)
     if "sig" in request.query:
         return _check_sas(request, need, keys, container, now)
-    if container and container.public_access in need.public:
+    if container and container.public_access in need.public and not need.also:
         return Access("public")
     raise error("ResourceNotFound" if need.public else "NoAuthenticationInformation")
 
@@ -114,7 +120,7 @@ def _check_sas(request: Request, need: Need, keys: tuple[bytes, ...], container:
             raise error("AuthorizationResourceTypeMismatch")
     elif not need.service_sas:
         raise error("AuthorizationResourceTypeMismatch")
-    if not set(need.permissions) & set(signature.permissions):
+    if not set(need.permissions) & set(signature.permissions) or not set(need.also) <= set(signature.permissions):
         raise error("AuthorizationPermissionMismatch")
     overrides = {} if signature.is_for_account else sas.overrides(signature)
     return Access("sas", signature.permissions, overrides)

@@ -11,6 +11,7 @@ from millpond.common.errors import ServiceError
 from ..errors import ERRORS, error
 from ..model import (
     NO_LEASE,
+    NO_TAGS,
     NO_TIERING,
     NOT_IMMUTABLE,
     NOT_IN_PLACE,
@@ -25,6 +26,7 @@ from ..model import (
     Metadata,
     ResourceName,
     Segment,
+    Tags,
     Tiering,
 )
 from ..store import Transaction
@@ -53,6 +55,7 @@ class BlobDraft(NamedTuple):
     tiering: Tiering = NO_TIERING
     in_place: InPlace = NOT_IN_PLACE
     immutability: Immutability = NOT_IMMUTABLE
+    tags: Tags = NO_TAGS
 
 
 class Place(NamedTuple):
@@ -131,7 +134,7 @@ def find_place(
     newest = transaction.get_newest(container.id, name.blob)
     present = newest if newest and newest.is_current else None
     if present:
-        check_write(draft.demands, present.last_modified, present.lease, transaction.now, code=code)
+        check_write(draft.demands, present.last_modified, present.lease, transaction.now, tags=present.tags, code=code)
         if not draft.may_overwrite:
             raise error("UnauthorizedBlobOverwrite")
         check_no_pending_copy(present)
@@ -192,6 +195,7 @@ def store_blob(
         version=version,
         lease=after_write(present.lease, transaction.now) if present else NO_LEASE,
         tiering=draft.tiering,
+        tags=draft.tags,
         accessed_at=transaction.now if draft.features.last_access_tracking else 0,
         in_place=draft.in_place,
         encryption=encryption.of_new_blob(place.container, draft.demands.encryption),
@@ -204,7 +208,7 @@ def store_blob(
 
 def get_blob_properties(transaction: Transaction, name: ResourceName, demands: Demands = NO_DEMANDS) -> Blob:
     blob = find_blob(transaction, name)
-    check_read(demands, blob.last_modified, blob.lease, transaction.now)
+    check_read(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags)
     encryption.check_key(blob.encryption, demands.encryption)
     return blob
 
@@ -220,7 +224,7 @@ def read_blob(
 ) -> Reading:
     """A blob and where its bytes are, or those within ``span``. Raises :class:`RangeError` for one beyond its end."""
     blob = _found(transaction, name, Transaction.get_blob)
-    check_read(demands, blob.last_modified, blob.lease, transaction.now, code=code)
+    check_read(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags, code=code)
     encryption.check_key(blob.encryption, demands.encryption)
     if not even_archived:
         check_online(blob)
@@ -280,9 +284,9 @@ def delete_blob(
     if name.snapshot or name.version:
         if blob.is_current:
             raise error("OperationNotAllowedOnRootBlob")
-        check_write(demands, blob.last_modified)
+        check_write(demands, blob.last_modified, tags=blob.tags)
         return history.keep_deleted(transaction, name.account, blob, features)
-    check_write(demands, blob.last_modified, blob.lease, transaction.now)
+    check_write(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags)
     check_no_pending_copy(blob)
     of_blob = [
         other
@@ -306,7 +310,7 @@ def delete_permanently(transaction: Transaction, name: ResourceName, demands: De
     blob = transaction.get_blob_head(container.id, name.blob, name.snapshot or name.version)
     if blob is None or not blob.deleted_at:
         raise error("BlobNotFound")
-    check_write(demands, blob.last_modified)
+    check_write(demands, blob.last_modified, tags=blob.tags)
     immutability.check(blob, transaction.now)
     transaction.delete_blob(blob.id)
 
@@ -329,7 +333,7 @@ def snapshot_blob(
     _check_is_no_past(name)
     blob = find_blob(transaction, name)
     check_use(blob.lease, demands.lease_id, transaction.now)
-    check_write(demands._replace(lease_id=""), blob.last_modified)
+    check_write(demands._replace(lease_id=""), blob.last_modified, tags=blob.tags)
     encryption.check_key(blob.encryption, demands.encryption)
     check_online(blob)
     moment = transaction.next_generation(blob)
@@ -349,7 +353,7 @@ def find_blob_to_change(transaction: Transaction, name: ResourceName, demands: D
     """The blob itself. Raises what keeps it from being changed."""
     _check_is_no_past(name)
     blob = find_blob(transaction, name)
-    check_write(demands, blob.last_modified, blob.lease, transaction.now)
+    check_write(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags)
     check_no_pending_copy(blob)
     check_online(blob)
     return blob

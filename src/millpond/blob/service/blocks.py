@@ -125,6 +125,6 @@ def get_block_list(transaction: Transaction, name: ResourceName, demands: Demand
             raise error("BlobNotFound")
         return BlockLists(None, [], uncommitted)
     check_is_block_blob(blob)
-    check_read(demands, blob.last_modified, blob.lease, transaction.now)
+    check_read(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags)
     committed = [segment for segment in transaction.list_segments(blob.id) if segment.block_id]
     return BlockLists(blob, committed, uncommitted)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from millpond.common.conditions import NO_CONDITIONS, Conditions
 
 from ..errors import error
-from ..model import NO_ENCRYPTION, NO_LEASE, Encryption, Lease
+from ..model import NO_ENCRYPTION, NO_LEASE, NO_TAGS, Encryption, Lease, Tags
+from ..tags import TagCondition
 from .lease import check_use, is_locked
 
 
@@ -20,6 +21,8 @@ class Demands(NamedTuple):
     tier_conditions: Conditions = NO_CONDITIONS
     #: The key or scope that it names.
     encryption: Encryption = NO_ENCRYPTION
+    #: What is demanded of the blob's tags.
+    if_tags: TagCondition | None = None
 
 
 NO_DEMANDS = Demands()
@@ -34,12 +37,19 @@ class NotModifiedError(Exception):
 
 
 def check_read(
-    demands: Demands, last_modified: int, lease: Lease = NO_LEASE, now: int = 0, *, code: str = "ConditionNotMet"
+    demands: Demands,
+    last_modified: int,
+    lease: Lease = NO_LEASE,
+    now: int = 0,
+    *,
+    tags: Tags = NO_TAGS,
+    code: str = "ConditionNotMet",
 ) -> None:
     """Raises ``code``, :class:`NotModifiedError` where only the "has it changed" part fails, or the lease's error."""
     if demands == NO_DEMANDS:
         return
     check_use(lease, demands.lease_id, now)
+    check_tags(demands, tags, code=code)
     conditions = demands.conditions
     if not conditions._replace(if_none_match=(), if_modified_since=None).hold_for(last_modified):
         raise error(code)
@@ -53,6 +63,7 @@ def check_write(
     lease: Lease = NO_LEASE,
     now: int = 0,
     *,
+    tags: Tags = NO_TAGS,
     code: str = "ConditionNotMet",
 ) -> None:
     """Raises ``BlobAlreadyExists`` for ``If-None-Match: *`` on a blob that exists, else ``code``, or the lease's error.
@@ -63,7 +74,14 @@ def check_write(
     if demands == NO_DEMANDS and not lease.id:
         return
     check_use(lease, demands.lease_id, now, is_required=True)
+    check_tags(demands, tags, code=code)
     check_conditions(demands, last_modified, code=code, holds_lease=bool(demands.lease_id) and is_locked(lease, now))
+
+
+def check_tags(demands: Demands, tags: Tags, *, code: str = "ConditionNotMet") -> None:
+    """Raises ``code`` where the tags are not as demanded; those of a blob that does not exist are none."""
+    if demands.if_tags and not demands.if_tags.holds_for(tags):
+        raise error(code)
 
 
 def check_conditions(

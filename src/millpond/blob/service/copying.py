@@ -139,7 +139,7 @@ def fail_copy(transaction: Transaction, pending: PendingCopy, description: str) 
 def abort_copy(transaction: Transaction, name: ResourceName, copy_id: str, demands: Demands) -> None:
     """Leave the target without bytes. Raises ``NoPendingCopyOperation`` and ``CopyIdMismatch``."""
     blob = find_blob(transaction, name)
-    check_write(demands, blob.last_modified, blob.lease, transaction.now)
+    check_write(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags)
     if blob.copy is None or blob.copy.status != "pending":
         raise error("NoPendingCopyOperation")
     if blob.copy.id != copy_id:

@@ -8,7 +8,7 @@ from ..errors import error
 from ..model import Blob, Container, Lease, ResourceName
 from ..store import Transaction
 from .blobs import find_blob
-from .conditions import Demands, check_conditions
+from .conditions import Demands, check_conditions, check_tags
 from .containers import find_container
 
 #: What an action makes of a lease at a moment.
@@ -19,6 +19,7 @@ def lease_blob(transaction: Transaction, name: ResourceName, action: Action, dem
     if name.snapshot:
         raise error("InvalidQueryParameterValue", QueryParameterName="snapshot", Reason="A snapshot has no lease.")
     blob = find_blob(transaction, name)
+    check_tags(demands, blob.tags)
     check_conditions(demands, blob.last_modified)
     changed = blob._replace(lease=action(blob.lease, transaction.now))
     transaction.put_blob_head(changed)

@@ -159,7 +159,7 @@ def list_pages(
     """
     blob = find_blob(transaction, name)
     _check_is_page_blob(blob)
-    check_read(demands, blob.last_modified, blob.lease, transaction.now)
+    check_read(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags)
     begin, end = extent(blob, query.span)
     segments = transaction.list_segments(blob.id)
     if query.previous:

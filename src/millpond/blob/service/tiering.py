@@ -6,7 +6,7 @@ from ..errors import error
 from ..model import Blob, ResourceName, Tiering
 from ..store import Transaction
 from .blobs import find_blob
-from .conditions import Demands
+from .conditions import Demands, check_tags
 from .lease import check_use
 from .tier import ARCHIVE, REHYDRATION, rehydration
 
@@ -15,6 +15,7 @@ def set_tier(transaction: Transaction, name: ResourceName, tier: str, priority: 
     """The blob, its tier set or, where it comes from the archive, on its way: ``tiering.target`` tells."""
     blob = find_blob(transaction, name)
     check_use(blob.lease, demands.lease_id, transaction.now)
+    check_tags(demands, blob.tags)
     if blob.type != "BlockBlob":
         raise error("InvalidBlobTier")
     if blob.tiering.target:

@@ -12,6 +12,7 @@ import msgspec
 from ..model import (
     NO_ENCRYPTION,
     NO_LEASE,
+    NO_TAGS,
     NO_TIERING,
     NOT_IMMUTABLE,
     NOT_IN_PLACE,
@@ -26,6 +27,7 @@ from ..model import (
     Lease,
     Metadata,
     StoredPolicy,
+    Tags,
     Tiering,
 )
 from ..properties import ServiceProperties
@@ -92,7 +94,7 @@ def container_values(container: Container) -> dict[str, object]:
 def blob_from(row: Sequence[Any]) -> Blob:
     """A blob of a row with all columns of its table, in their order, with or without the last one (``data``)."""
     metadata, access_tier, copy, blob_type, generation, snapshot, version, deleted_at, purge_at = row[12:21]
-    lease, tiering, accessed_at, in_place, encryption, immutability = row[21:27]
+    lease, tiering, accessed_at, in_place, encryption, immutability, tags = row[21:28]
     return Blob._make(
         (
             *row[:6],
@@ -100,7 +102,7 @@ def blob_from(row: Sequence[Any]) -> Blob:
             _NO_METADATA if metadata == "{}" else _decode_metadata(metadata),
             access_tier,
             _decode_copy(copy) if copy else None,
-            row[27] if len(row) > 27 else None,
+            row[28] if len(row) > 28 else None,
             blob_type,
             generation,
             snapshot,
@@ -113,6 +115,7 @@ def blob_from(row: Sequence[Any]) -> Blob:
             _decode_in_place(in_place) if in_place else NOT_IN_PLACE,
             _decode_encryption(encryption) if encryption else NO_ENCRYPTION,
             _decode_immutability(immutability) if immutability else NOT_IMMUTABLE,
+            tags_from(tags),
         )
     )
 
@@ -142,7 +145,12 @@ def blob_head_values(blob: Blob) -> dict[str, object]:
         "in_place": _encode(blob.in_place) if blob.in_place != NOT_IN_PLACE else "",
         "encryption": _encode_encryption(blob.encryption),
         "immutability": _encode(blob.immutability) if blob.immutability != NOT_IMMUTABLE else "",
+        "tags": _encode(dict(blob.tags)) if blob.tags else "",
     }
+
+
+def tags_from(text: str) -> Tags:
+    return _decode_metadata(text) if text else NO_TAGS
 
 
 def block_from(row: Sequence[Any]) -> Block:

@@ -78,6 +78,7 @@ blob = Table(
     Column("in_place", Text, nullable=False),
     Column("encryption", Text, nullable=False),
     Column("immutability", Text, nullable=False),
+    Column("tags", Text, nullable=False),
     # Last, so that a scan for a list never reads the pages that it overflows to.
     Column("data", LargeBinary),
     UniqueConstraint("container_id", "name", "generation", name="blob_by_name"),
@@ -115,6 +116,15 @@ Index("block_by_age", block.c.uploaded_at)
 
 # What is deleted and can still be brought back. All other blobs are left out, so that they cost nothing here.
 Index("blob_by_purge", blob.c.purge_at, sqlite_where=text("purge_at > 0"), postgresql_where=text("purge_at > 0"))
+
+# Blobs that can be found by their tags. Others are left out here as well.
+Index(
+    "blob_with_tags",
+    blob.c.container_id,
+    blob.c.name,
+    sqlite_where=text("tags <> ''"),
+    postgresql_where=text("tags <> ''"),
+)
 
 #: Copies that are under way, by the id that their blob's row tells.
 pending_copy = Table(

@@ -165,6 +165,13 @@ LIST_BLOBS = Statement(_list_blobs)
 LIST_BLOBS_BEFORE = Statement(_list_blobs.where(_blob.name < _before))
 LIST_GENERATIONS = Statement(_list_generations)
 LIST_GENERATIONS_BEFORE = Statement(_list_generations.where(_blob.name < _before))
+LIST_TAGGED = Statement(
+    select(_blob.name, _blob.tags)
+    .where(_blob.container_id == bindparam("container_id"), _blob.name >= _first, _blob.tags != literal_column("''"))
+    .where(_is_current)
+    .order_by(_blob.name)
+    .limit(_count)
+)
 LIST_HISTORY = Statement(select(*_about).where(_named, _blob.generation < _current).order_by(_blob.generation))
 LAST_GENERATION = Statement(select(func.max(_blob.generation)).where(_named, _blob.generation < _current))
 LIST_ANY_BLOBS = Statement(

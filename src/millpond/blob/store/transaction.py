@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..model import CURRENT, Blob, Block, Container, PendingCopy, Segment
+from ..model import CURRENT, Blob, Block, Container, PendingCopy, Segment, Tags
 from ..properties import NO_PROPERTIES, ServiceProperties
 from . import statements as sql
 from .rows import (
@@ -18,6 +18,7 @@ from .rows import (
     container_values,
     service_properties_from,
     service_properties_text,
+    tags_from,
 )
 from .statements import Statement
 
@@ -145,6 +146,11 @@ class Transaction:
     def list_history(self, container_id: int, name: str) -> list[Blob]:
         """Everything of a name but the blob itself, by generation, without data."""
         return [blob_from(row) for row in self._rows(sql.LIST_HISTORY, container_id=container_id, name=name)]
+
+    def list_tagged(self, container_id: int, first: str, count: int) -> list[tuple[str, Tags]]:
+        """The names and tags of the next blobs that have any, from ``first`` on."""
+        rows = self._rows(sql.LIST_TAGGED, container_id=container_id, first=first, limit=count)
+        return [(name, tags_from(tags)) for name, tags in rows]
 
     def next_generation(self, blob: Blob) -> int:
         """A moment that names nothing yet of a blob's name: now, or as soon after as there is one."""

@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("in_place", sa.Text, nullable=False),
         sa.Column("encryption", sa.Text, nullable=False),
         sa.Column("immutability", sa.Text, nullable=False),
+        sa.Column("tags", sa.Text, nullable=False),
         sa.Column("data", sa.LargeBinary),
         sa.UniqueConstraint("container_id", "name", "generation", name="blob_by_name"),
     )
@@ -85,6 +86,13 @@ def upgrade() -> None:
     op.create_index("block_by_file", "block", ["file"])
     op.create_index("block_by_age", "block", ["uploaded_at"])
     due = sa.text("purge_at > 0")
+    op.create_index(
+        "blob_with_tags",
+        "blob",
+        ["container_id", "name"],
+        sqlite_where=sa.text("tags <> ''"),
+        postgresql_where=sa.text("tags <> ''"),
+    )
     op.create_index("blob_by_purge", "blob", ["purge_at"], sqlite_where=due, postgresql_where=due)
     op.create_table(
         "pending_copy",
