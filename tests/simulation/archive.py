@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from millpond.batch.model.changes import Changes, Dependency, FileDeletion, PoolSample
@@ -11,6 +11,7 @@ from millpond.batch.model.job_node import JobNode
 from millpond.batch.model.keys import task_number
 from millpond.batch.model.pool import Node, Pool
 from millpond.batch.model.schedule import JobSchedule, JobScheduleState
+from millpond.batch.model.statistics import AccountTotals, PoolUsage, UsageInterval
 from millpond.batch.model.task import Task, TaskState
 
 _MISSING = object()
@@ -30,6 +31,9 @@ class DictArchive:
         #: Open dependencies: by job, prerequisite and seq of who waits.
         self.dependencies: dict[Dependency, bool] = {}
         self.samples: dict[tuple[str, int], PoolSample] = {}
+        self.pool_usages: dict[str, PoolUsage] = {}
+        self.accounts: dict[str, AccountTotals] = {}
+        self.usage_intervals: dict[UsageInterval, bool] = {}
         self.file_deletions: list[FileDeletion] = []
         self.reads = 0
         #: Has the changes that were not written yet written.
@@ -40,14 +44,18 @@ class DictArchive:
     # --- writing
 
     def write(self, changes: Changes) -> None:
-        for key, pool in changes.pools.items():
-            self._put(self.pools, key, pool)
-        for key, node in changes.nodes.items():
-            self._put(self.nodes, key, node)
-        for key, job in changes.jobs.items():
-            self._put(self.jobs, key, job)
-        for key, schedule in changes.schedules.items():
-            self._put(self.schedules, key, schedule)
+        whole: list[tuple[dict[Any, Any], Mapping[Any, Any]]] = [
+            (self.pools, changes.pools),
+            (self.nodes, changes.nodes),
+            (self.jobs, changes.jobs),
+            (self.schedules, changes.schedules),
+            (self.pool_usages, changes.pool_usages),
+            (self.accounts, changes.accounts),
+            (self.usage_intervals, dict.fromkeys(changes.usage_intervals, True)),
+        ]
+        for table, records in whole:
+            for key, record in records.items():
+                self._put(table, key, record)
         for dependency, is_open in changes.dependencies.items():
             self._put(self.dependencies, dependency, is_open or None)
         for (job_key, task_key), task in changes.tasks.items():

@@ -56,6 +56,7 @@ from millpond.batch.engine.messages import (
 )
 from millpond.batch.engine.placement import ENDED_BY_USER, has_place
 from millpond.batch.engine.state import State
+from millpond.batch.model import statistics
 from millpond.batch.model.job import JobState
 from millpond.batch.model.job_node import JobTaskState
 from millpond.batch.model.pool import Node, NodeError, NodeState, StartTaskInfo, StartTaskState
@@ -69,6 +70,7 @@ from millpond.common.agent_protocol import (
     Member,
     Membership,
     Orders,
+    RunUsage,
     Started,
 )
 from millpond.common.clock import MINUTE, SECOND
@@ -79,6 +81,8 @@ from millpond.node.machine import Kill, Launch, Machine, Tell
 MILLISECOND = SECOND // 1000
 START = 1_700_000_000 * SECOND
 HEARTBEAT = 10 * SECOND
+#: What every process uses.
+CPU_PER_RUN = 7_000
 
 TaskName = tuple[str, str]
 
@@ -105,6 +109,8 @@ class Script:
     duration: int
     failures: int = 0
     launches: int = 0
+    #: Processes that have ended.
+    ends: int = 0
     #: Of a multi-instance task: how often an instance fails in its coordination command.
     bad_coordination: float = 0.0
 
@@ -225,6 +231,8 @@ class World:
             return
         self._commit()
         self._check_releases()
+        if self.batches % (16 * self._check_every) == 0:
+            self._check_statistics()
         for observer in self.observers:
             observer()
         if self.chance(self.faults.crash):
@@ -237,6 +245,18 @@ class World:
             if answer is not None:
                 answer(reply)
         self._carry_out(effects)
+
+    def _check_statistics(self) -> None:
+        """No run is counted twice; a job's totals are the sums over its tasks, with those of tasks that are gone."""
+        for key, job in self.archive.jobs.items():
+            tasks = self.archive.tasks.get(key, {}).values()
+            used = sum(task.usage.user_cpu_time for task in tasks if task.usage is not None)
+            if used > job.totals.user_cpu_time or (used < job.totals.user_cpu_time and len(tasks) == job.tasks_added):
+                raise Violation(f"the tasks of {key} have used {used}, and it says {job.totals}")
+            for task in tasks:
+                ends = self.scripts[key, task.key].ends
+                if task.usage is not None and task.usage.user_cpu_time > ends * CPU_PER_RUN:
+                    raise Violation(f"{task.key} of {key} ended {ends} times, and says {task.usage}")
 
     def _flush(self) -> None:
         changes = self.state.take_changes()
@@ -276,6 +296,8 @@ class World:
             list(self.archive.job_nodes.values()),
             self.now,
             self.archive.all_samples(),
+            dict(self.archive.pool_usages),
+            dict(self.archive.accounts),
         )
         effects += machine.settle(state, self.now)
         check(state)
@@ -689,11 +711,12 @@ class Agent:
         start = self._started.pop(attempt)
         world.ended(self, attempt)
         script = world.scripts[_name(attempt)]
+        script.ends += 1
         code = signal if signal is not None else int(script.launches <= script.failures)
         if code == 0 and attempt in self._preparations:
             world.prepared[self.node, attempt.job_id] = (self.boot, self.disk)
         failure = FailureInfo("usererror", "FailureExitCode", "It failed.") if code else None
-        ended = Ended(attempt, start, world.now, code, failure, may_retry=code > 0)
+        ended = Ended(attempt, start, world.now, code, failure, may_retry=code > 0, usage=RunUsage(CPU_PER_RUN))
         self._obey(self.machine.on_ended(ended, world.now))
 
     def _report(self, report: Any) -> None:
@@ -724,6 +747,7 @@ class Agent:
                 if failure is None
                 else Failure(ErrorCategory(failure.category), failure.code, failure.message),
                 may_retry=report.may_retry,
+                usage=None if report.usage is None else statistics.RunUsage(report.usage.user_cpu_time),
             )
         return None
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import astuple
 
 from millpond.common import agent_protocol
 from millpond.common.agent_protocol import (
@@ -71,6 +72,7 @@ from .engine.messages import (
 from .errors import error
 from .model.keys import entity_key, task_key
 from .model.pool import NodeError, StartTaskInfo, StartTaskState
+from .model.statistics import RunUsage
 from .model.task import ContainerInfo, ErrorCategory, Failure, TaskResult
 from .runtime import ChoreDone, Runtime
 
@@ -447,6 +449,7 @@ def _event(connection: _Connection, report: Report) -> Event:
                 failure=_failure(report.failure),
                 may_retry=report.may_retry,
                 container_info=_container_info(report.container_info),
+                usage=None if report.usage is None else RunUsage(*astuple(report.usage)),
             )
         case Started():
             attempt = connection.reference(report.attempt)

@@ -437,6 +437,8 @@ class _Worker:
             stored.job_nodes,
             now,
             stored.samples,
+            stored.pool_usages,
+            stored.accounts,
         )
         effects += settle(state, now)
         self._hand_over((), self._commit(state, effects, stored.nodes))

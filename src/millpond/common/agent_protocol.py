@@ -54,6 +54,17 @@ class ContainerInfo(msgspec.Struct, frozen=True, array_like=True):
     error: str = ""
 
 
+class RunUsage(msgspec.Struct, frozen=True, array_like=True):
+    """What the processes of an attempt have used: microseconds, system calls, bytes from and to disks."""
+
+    user_cpu_time: int = 0
+    kernel_cpu_time: int = 0
+    read_ops: int = 0
+    write_ops: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+
 # --- from the agent ----------------------------------------------------------------------------------------------
 
 
@@ -88,6 +99,8 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     #: Whether the task's retry count applies: it failed by its exit code alone.
     may_retry: bool = False
     container_info: ContainerInfo | None = None
+    #: ``None`` where no process ran.
+    usage: RunUsage | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True, tag="prepared"):

@@ -370,7 +370,8 @@ class Agent:
             self._retention.note(task_directory(attempt.job_id, attempt.task_id), now, retention_time)
         except OSError as error:
             log.error("the end of %s/%s is not on record: %s", attempt.job_id, attempt.task_id, error)
-        ended = Ended(attempt, started, now, outcome.exit_code, failure, may_retry, outcome.container_info)
+        code = outcome.exit_code
+        ended = Ended(attempt, started, now, code, failure, may_retry, outcome.container_info, outcome.usage)
         self._follow(self._machine.on_ended(ended, now))
 
     # --- files

@@ -159,7 +159,7 @@ class Machine:
         if run.ending == "discarded":
             return self._proceed(now)
         if run.ending == "stopped":
-            ended = Ended(ended.attempt, ended.start_time, ended.end_time, None, ended_by_user())
+            ended = Ended(ended.attempt, ended.start_time, ended.end_time, None, ended_by_user(), usage=ended.usage)
         self._ended[ended.attempt] = ended
         return [Tell(ended), *self._proceed(now)]
 

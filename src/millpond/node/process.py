@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import commandline
+from millpond.common.agent_protocol import RunUsage
+
+from . import commandline, measuring
 from .users import LOGIN_IDS, Credentials
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class _Tree:
     keeps_background: bool
     exit_code: int | None = None
     is_ending: bool = False
+    usage: RunUsage | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -71,6 +74,7 @@ class TreeEnded:
 
     directory: str
     exit_code: int
+    usage: RunUsage | None
 
 
 @dataclass(slots=True)
@@ -185,15 +189,18 @@ class Trees:
         has_children = True
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                collected = measuring.collect(self._owner)
             except ChildProcessError:
                 has_children = False
                 break
-            if pid == 0:
+            if collected is None:
                 break
+            pid, owner = collected.pid, collected.found
+            if owner:
+                owner.usage = measuring.total(owner.usage, collected.usage)
             tree = self._by_main.pop(pid, None)
             if tree:
-                tree.exit_code = os.waitstatus_to_exitcode(status)
+                tree.exit_code = os.waitstatus_to_exitcode(collected.status)
                 self._end(tree)
             else:
                 self._strays.pop(pid, None)
@@ -206,10 +213,28 @@ class Trees:
             if self._strays and not self._settle_strays(tree):
                 continue
             del self._trees[tree.directory]
-            ended.append(TreeEnded(tree.directory, tree.exit_code or 0))
+            ended.append(TreeEnded(tree.directory, tree.exit_code or 0, tree.usage))
         if ended:
             self._ending = [tree for tree in self._ending if tree.directory in self._trees]
         return ended
+
+    def _owner(self, pid: int) -> _Tree | None:
+        """The tree that an ended child belonged to, where that is certain."""
+        tree = self._by_main.get(pid)
+        if tree or pid in self._daemons:
+            return tree
+        known = self._strays.get(pid)
+        if known is None:
+            return self._led_by(pid)
+        return self._trees.get(next(iter(known.suspects))) if len(known.suspects) == 1 else None
+
+    def _led_by(self, pid: int) -> _Tree | None:
+        """The tree whose session a process is in."""
+        try:
+            leader = os.getsid(pid)
+        except OSError:
+            return None
+        return self._by_main.get(leader) or next((tree for tree in self._ending if tree.main == leader), None)
 
     def _end(self, tree: _Tree) -> None:
         if not _LINUX and not tree.keeps_background and tree.main > 0:
@@ -248,12 +273,7 @@ class Trees:
         """Directories of the trees that a stray may belong to; none where a user who logged in has left it."""
         if _user(pid) in LOGIN_IDS:
             return set()
-        try:
-            leader = self._by_main.get(os.getsid(pid)) or next(
-                (tree for tree in self._ending if tree.main == os.getsid(pid)), None
-            )
-        except OSError:
-            leader = None
+        leader = self._led_by(pid)
         if leader:
             return {leader.directory}
         directory = _marker(pid)

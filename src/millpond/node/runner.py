@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
-from millpond.common.agent_protocol import Attempt, ContainerInfo, FailureInfo, Membership
+from millpond.common.agent_protocol import Attempt, ContainerInfo, FailureInfo, Membership, RunUsage
 from millpond.common.clock import SECOND
 from millpond.common.durations import UNLIMITED
 
@@ -29,6 +29,7 @@ from .certificates import InstalledCertificate, write_certificates
 from .containers import Container, ContainerError, Containers, Ending
 from .documents import OutputFile, ResourceFile, TaskDocument
 from .loop import Loop
+from .measuring import total
 from .process import Command, LaunchError, ProgramNotFoundError, Trees
 from .supplies import Supplies
 from .users import UnknownUserError, User, Users
@@ -50,6 +51,7 @@ class Outcome:
     exit_code: int | None
     failure: FailureInfo | None = None
     container_info: ContainerInfo | None = None
+    usage: RunUsage | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +77,8 @@ class Run:
     is_coordinating: bool = False
     #: Of a coordination command that has not succeeded.
     coordination_exit_code: int | None = None
+    #: What its processes that have ended have used.
+    usage: RunUsage | None = None
     #: Why the task's own command could not be started after it.
     failure: FailureInfo | None = None
     #: Its coordination command has succeeded, and it waits for an order.
@@ -205,7 +209,7 @@ class Runner:
         """See to what has ended, and to what has run for too long."""
         if children or self.trees.wants_another_look:
             for ended in self.trees.reap():
-                self._finish(self._runs[ended.directory], ended.exit_code)
+                self._finish(self._runs[ended.directory], ended.exit_code, ended.usage)
         if self._next_deadline is not None and time.monotonic() >= self._next_deadline:
             self._enforce_deadlines()
 
@@ -329,9 +333,11 @@ class Runner:
     def _fail_to_start(self, run: Run, failure: FailureInfo) -> None:
         if run.user:
             self._work.close(run.directory, run.user)
-        self._end(run, Outcome(None, failure, run.container_info))
+        self._end(run, Outcome(None, failure, run.container_info, run.usage))
 
-    def _finish(self, run: Run, exit_code: int) -> None:
+    def _finish(self, run: Run, exit_code: int, usage: RunUsage | None) -> None:
+        if usage:
+            run.usage = total(run.usage, usage)
         if run.failure:
             self._fail_to_start(run, run.failure)
             return
@@ -351,11 +357,12 @@ class Runner:
             failure = failures.coordination_failed(exit_code, run.membership)
         elif exit_code:
             failure = failures.exit_code_failure(exit_code)
+        outcome = Outcome(exit_code, failure, run.container_info, run.usage)
         due = [file for file in _output_files(run) if file.is_due(exit_code)]
         if due and run.user and not run.is_stopped:
-            self._upload(run, run.user, due, Outcome(exit_code, failure, run.container_info))
+            self._upload(run, run.user, due, outcome)
         else:
-            self._end(run, Outcome(exit_code, failure, run.container_info))
+            self._end(run, outcome)
 
     def _upload(self, run: Run, user: User, files: list[OutputFile], outcome: Outcome) -> None:
         run.has_process, run.began = False, None

@@ -9,7 +9,18 @@ import pytest
 from tests.unit.batch_api import reference
 
 from millpond.batch.api import versions
-from millpond.batch.api.wire import applications, certificates, common, images, jobs, nodes, pools, schedules, tasks
+from millpond.batch.api.wire import (
+    applications,
+    certificates,
+    common,
+    images,
+    jobs,
+    nodes,
+    pools,
+    schedules,
+    statistics,
+    tasks,
+)
 from millpond.batch.api.wire.codec import from_json
 from millpond.batch.api.wire.fields import PATTERN_REASONS, Model
 from millpond.batch.api.wire.shape import Member, members
@@ -70,6 +81,9 @@ ANSWERS: list[tuple[type[Model], str, str]] = [
     (tasks.TaskCountsResult, "TaskCountsResult", "BatchTaskCountsResult"),
     (images.SupportedImage, "ImageInformation", "BatchSupportedImage"),
     (images.NodeAgentSku, "NodeAgentSku", ""),
+    (statistics.JobStatistics, "JobStatistics", "BatchJobStatistics"),
+    (statistics.PoolStatistics, "PoolStatistics", "BatchPoolStatistics"),
+    (statistics.PoolUsageMetrics, "PoolUsageMetrics", "BatchPoolUsageMetrics"),
 ]
 
 #: What the published tables say of answers, and we do not do.

@@ -102,6 +102,8 @@ class Bench:
             list(self.archive.job_nodes.values()),
             self.now,
             self.archive.all_samples(),
+            dict(self.archive.pool_usages),
+            dict(self.archive.accounts),
         )
         self._settle()
 

@@ -16,6 +16,8 @@ from millpond.batch.engine.messages import (
     RequestNode,
     ResizeRequested,
     ResizeTimedOut,
+    RetentionEnded,
+    SamplesDue,
     SyncNode,
     TaskDeleteRequested,
 )
@@ -62,6 +64,7 @@ def test_timers_are_set_again() -> None:
         ResizeTimedOut: resized + 15 * MINUTE,
         JobTimedOut: created + HOUR,
         NodeOverdue: lost + UNKNOWN_LIMIT,
+        SamplesDue: 1_700_000_010 * SECOND,
     }
 
 
@@ -124,7 +127,7 @@ def test_files_kept_on_a_leaving_node_are_kept_over_a_restart() -> None:
     bench.end("a")
     bench.restart()
     assert bench.all(ReleaseNode) == []
-    (timer,) = [effect for effect in bench.all(RaiseAt) if not isinstance(effect.event, ResizeTimedOut)]
+    (timer,) = [effect for effect in bench.all(RaiseAt) if isinstance(effect.event, RetentionEnded)]
     bench.do(timer.event, after=10 * MINUTE)
     assert bench.all(ReleaseNode) == [ReleaseNode(node=node)]
 

@@ -133,7 +133,7 @@ def test_api_versions_that_are_not_there(target: str, code: str, raw: RawClient)
         ("PUT", "/pools/pool", 405, "UnsupportedHttpVerb"),
         ("TRACE", "/pools", 405, "UnsupportedHttpVerb"),
         ("PROPFIND", "/pools", 400, "InvalidHttpVerb"),
-        ("GET", "/poolusagemetrics", 501, "NotImplemented"),
+        ("GET", "/poolusagemetrics?startTime=never", 400, "InvalidQueryParameterValue"),
         ("GET", "/pools?maxresults=0", 400, "OutOfRangeQueryParameterValue"),
         ("GET", "/pools?maxresults=1001", 400, "OutOfRangeQueryParameterValue"),
         ("GET", "/pools?maxresults=many", 400, "InvalidQueryParameterValue"),

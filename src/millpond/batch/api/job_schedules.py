@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,10 +25,12 @@ from ..errors import error
 from ..model.job import Job
 from ..model.keys import entity_key
 from ..model.schedule import JobSchedule, JobScheduleState, Timetable
+from ..model.statistics import JobTotals
 from .auto_pools import within
 from .http import Answer, Call, changed, created, entity, entity_headers, listing
 from .jobs import job_content, job_url, new_job, specification_content
 from .lists import stored_page
+from .statistics import is_wanted, job_statistics, stats_url
 from .unbuilt import refuse_unbuilt
 from .wire import jobs as job_wire
 from .wire import schedules as wire
@@ -67,14 +71,23 @@ async def job_schedule_add(service: BatchService, call: Call) -> Answer:
 
 async def job_schedule_list(service: BatchService, call: Call) -> Answer:
     page = await stored_page(call, "job_schedules", lambda query: service.reader.schedules(call.account, query))
-    contents = [_content(call, schedule) for schedule in page.items]
+    totals = await _totals(service, call, page.items)
+    contents = [_content(call, schedule, totals.get(schedule.key)) for schedule in page.items]
     return listing(call, contents, wire.JobSchedule, "jobschedules", page.next)
 
 
 async def job_schedule_get(service: BatchService, call: Call) -> Answer:
     schedule = find_schedule(service, call)
     call.check_read(schedule.last_modified)
-    return entity(call, _content(call, schedule), wire.JobSchedule, "jobschedules", schedule.last_modified)
+    totals = (await _totals(service, call, [schedule])).get(schedule.key)
+    return entity(call, _content(call, schedule, totals), wire.JobSchedule, "jobschedules", schedule.last_modified)
+
+
+async def _totals(service: BatchService, call: Call, schedules: Sequence[JobSchedule]) -> dict[str, JobTotals]:
+    """What the schedules' jobs have used, by schedule, if the client asks for it."""
+    if not is_wanted(call):
+        return {}
+    return await asyncio.to_thread(service.reader.totals_of_schedules, [schedule.key for schedule in schedules])
 
 
 async def job_schedule_exists(service: BatchService, call: Call) -> Answer:
@@ -216,7 +229,7 @@ def _wrong_end(given: wire.Schedule, reason: str) -> ServiceError:
     )
 
 
-def _content(call: Call, schedule: JobSchedule) -> dict[str, Any]:
+def _content(call: Call, schedule: JobSchedule, totals: JobTotals | None) -> dict[str, Any]:
     """A job schedule as it is answered with."""
     content = {
         **schedule.document,
@@ -230,6 +243,9 @@ def _content(call: Call, schedule: JobSchedule) -> dict[str, Any]:
         "jobSpecification": specification_content(schedule.template),
         "executionInfo": _execution_info(call, schedule),
     }
+    if is_wanted(call):
+        url = stats_url(_url(call, schedule.id))
+        content["stats"] = job_statistics(url, schedule.creation_time, totals or JobTotals())
     if schedule.previous_state is not None and schedule.previous_state_transition_time is not None:
         content["previousState"] = schedule.previous_state
         content["previousStateTransitionTime"] = to_iso(schedule.previous_state_transition_time)

@@ -26,6 +26,7 @@ from .failures import failure_info
 from .http import Answer, Call, changed, created, entity, listing
 from .job_tasks import job_document, read_tasks
 from .lists import stored_page
+from .statistics import is_wanted, job_statistics, stats_url
 from .unbuilt import refuse_unbuilt
 from .wire import jobs as wire
 from .wire.fields import maybe, maybe_time
@@ -250,6 +251,8 @@ def job_content(call: Call, job: Job) -> dict[str, Any]:
             terminate_reason=maybe(job.terminate_reason),
         ),
     }
+    if is_wanted(call):
+        content["stats"] = job_statistics(stats_url(job_url(call, job.id)), job.creation_time, job.totals)
     if job.previous_state is not None and job.previous_state_transition_time is not None:
         content["previousState"] = job.previous_state
         content["previousStateTransitionTime"] = to_iso(job.previous_state_transition_time)

@@ -59,6 +59,7 @@ _OTHERS: dict[str, dict[str, type]] = {
     "files": {"name": str},
     "images": {"os_type": str, "verification_type": str, "node_agent_sku_id": str},
     "node_agent_skus": {"os_type": str, "id": str},
+    "usage_metrics": {"pool_id": str},
 }
 #: Databases refuse conditions that are nested deeper than some hundreds.
 _MOST_CONDITIONS = 100

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ..errors import error
 from . import (
     account,
     applications,
@@ -21,19 +18,10 @@ from . import (
     pools,
     preemption,
     scaling,
+    statistics,
     tasks,
 )
-from .http import Answer, Call
 from .routes import Operation
-
-if TYPE_CHECKING:
-    from ..service import BatchService
-
-
-async def not_implemented(_service: BatchService, _call: Call) -> Answer:
-    """Stands in for every operation that the service does not have yet."""
-    raise error("NotImplemented")
-
 
 _POOL = "/pools/{poolId}"
 _NODE = "/pools/{poolId}/nodes/{nodeId}"
@@ -148,10 +136,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_SCHEDULE}/enable", job_schedules.job_schedule_enable),
     Operation("POST", f"{_SCHEDULE}/terminate", job_schedules.job_schedule_terminate),
     Operation("GET", f"{_SCHEDULE}/jobs", job_schedules.job_list_from_job_schedule),
-    # not yet
-    Operation("GET", "/poolusagemetrics", not_implemented),
-    Operation("GET", "/lifetimepoolstats", not_implemented, until="2022-10-01"),
-    Operation("GET", "/lifetimejobstats", not_implemented, until="2022-10-01"),
+    # statistics
+    Operation("GET", "/poolusagemetrics", statistics.pool_list_usage_metrics),
+    Operation("GET", "/lifetimepoolstats", statistics.pool_get_all_lifetime_statistics, until="2022-10-01"),
+    Operation("GET", "/lifetimejobstats", statistics.job_get_all_lifetime_statistics, until="2022-10-01"),
 )
 
 #: What no version of the specification has.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,7 @@ from ..engine.messages import (
 from ..errors import error
 from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, FillType, Pool, ResizeError
+from ..model.statistics import PoolUsage
 from ..model.vm_size import most_task_slots
 from ..model.vm_size import vm_size as find_vm_size
 from .applications import check_pool_references
@@ -29,6 +31,7 @@ from .certificates import check_certificates
 from .http import Answer, Call, changed, created, entity, entity_headers, listing
 from .lists import stored_page
 from .scaling import auto_scale, auto_scale_content, check_evaluation_interval, check_formula
+from .statistics import is_wanted, pool_statistics
 from .unbuilt import refuse_unbuilt
 from .wire import pools as wire
 
@@ -50,7 +53,8 @@ async def pool_add(service: BatchService, call: Call) -> Answer:
 async def pool_list(service: BatchService, call: Call) -> Answer:
     page = await stored_page(call, "pools", lambda query: service.reader.pools(call.account, query))
     current = await asyncio.to_thread(service.reader.current_nodes, [pool.key for pool in page.items])
-    contents = [pool_content(call, pool, current[pool.key]) for pool in page.items]
+    usages = await _usages(service, call, page.items)
+    contents = [pool_content(call, pool, current[pool.key], usages.get(pool.key)) for pool in page.items]
     return listing(call, contents, wire.Pool, "pools", page.next)
 
 
@@ -58,7 +62,15 @@ async def pool_get(service: BatchService, call: Call) -> Answer:
     pool = find_pool(service, call)
     call.check_read(pool.last_modified)
     current = service.reader.current_nodes([pool.key])[pool.key]
-    return entity(call, pool_content(call, pool, current), wire.Pool, "pools", pool.last_modified)
+    usage = (await _usages(service, call, [pool])).get(pool.key)
+    return entity(call, pool_content(call, pool, current, usage), wire.Pool, "pools", pool.last_modified)
+
+
+async def _usages(service: BatchService, call: Call, pools: Sequence[Pool]) -> dict[str, PoolUsage]:
+    """What the pools' nodes have come to, by pool, if the client asks for it."""
+    if not is_wanted(call):
+        return {}
+    return await asyncio.to_thread(service.reader.pool_usages, [pool.key for pool in pools])
 
 
 async def pool_exists(service: BatchService, call: Call) -> Answer:
@@ -245,7 +257,7 @@ def pool_url(call: Call, pool_id: str) -> str:
     return f"{call.base_url}/pools/{pool_id}"
 
 
-def pool_content(call: Call, pool: Pool, current: tuple[int, int]) -> dict[str, Any]:
+def pool_content(call: Call, pool: Pool, current: tuple[int, int], usage: PoolUsage | None = None) -> dict[str, Any]:
     """A pool as it is answered with; ``current``: how many dedicated and low-priority nodes it has."""
     content = {
         **pool.document,
@@ -271,6 +283,8 @@ def pool_content(call: Call, pool: Pool, current: tuple[int, int]) -> dict[str, 
     }
     mode = pool.document.get("targetNodeCommunicationMode", "default")
     content["currentNodeCommunicationMode"] = "simplified" if mode == "default" else mode
+    if is_wanted(call):
+        content["stats"] = pool_statistics(call, content["url"], pool, usage or PoolUsage())
     if pool.resize_errors:
         content["resizeErrors"] = [_resize_error(problem) for problem in pool.resize_errors]
     return content

@@ -35,6 +35,7 @@ from .failures import container_info, failure_info
 from .http import Answer, Call, changed, created, entity, error_content, listing
 from .jobs import find_job, job_key, job_url
 from .lists import stored_page
+from .statistics import is_wanted, task_statistics
 from .unbuilt import refuse_unbuilt
 from .wire import tasks as wire
 from .wire.codec import decode_json, encode, from_json, try_decode
@@ -270,6 +271,8 @@ def task_content(call: Call, job: Job, stored: StoredTask) -> dict[str, Any]:
     if task.previous_state is not None and task.previous_state_transition_time is not None:
         content["previousState"] = task.previous_state
         content["previousStateTransitionTime"] = to_iso(task.previous_state_transition_time)
+    if task.usage is not None and is_wanted(call):
+        content["stats"] = task_statistics(task_url(call, job.id, task.id), task, task.usage)
     if task.node_id is not None and task.state is not TaskState.ACTIVE:
         content["nodeInfo"] = node_info(call, job.id, task)
     return content

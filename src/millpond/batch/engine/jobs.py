@@ -21,6 +21,7 @@ from ..model.job import (
     OnAllTasksComplete,
     PoolLifetime,
 )
+from ..model.statistics import JobTotals
 from ..model.task import Failure, Task, TaskState, Withdrawal
 from . import job_nodes
 from .auto_pools import provide_pool, release_pool_of_job
@@ -40,6 +41,7 @@ from .placement import ENDED_BY_USER, ENDED_WITH_JOB, end, give_back, stop_for_g
 from .quotas import require_room_for_job
 from .rules import merged, next_modification, require_conditions
 from .state import State
+from .statistics import keep_job_totals
 from .transitions import JOB, JobTrigger, TaskTrigger, move
 
 #: How long a job that ends with its tasks waits for the first one. (The service checks now and then, so a client
@@ -88,6 +90,7 @@ def add_job(state: State, job: Job, now: int) -> Job:
         disable_tasks=None,
         task_counts=Counts(),
         slot_counts=Counts(),
+        totals=JobTotals(),
         tasks_added=0,
         is_manager_done=False,
         is_forced=False,
@@ -244,6 +247,7 @@ def _purge(state: State, job: Job, now: int) -> None:
 def on_job_purged(state: State, event: JobPurged, now: int) -> None:
     job = state.jobs.get(event.job)
     if job is not None and job.state is JobState.DELETING:
+        keep_job_totals(state, job)
         release_pool_of_job(state, job, now)
         state.remove_job(event.job)
 

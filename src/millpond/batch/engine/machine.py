@@ -8,7 +8,8 @@ beside waiting tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..model.changes import PoolSample
@@ -16,8 +17,9 @@ from ..model.job import Job
 from ..model.job_node import JobNode
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
+from ..model.statistics import AccountTotals, PoolUsage
 from ..model.task import Task
-from . import dependencies, messages, node_requests, preemption, scaling, scheduler
+from . import dependencies, messages, node_requests, preemption, sampling, scaling, scheduler
 from . import jobs as job_rules
 from . import nodes as node_rules
 from . import pools as pool_rules
@@ -25,6 +27,8 @@ from . import schedules as schedule_rules
 from . import tasks as task_rules
 from .messages import Effect, Event
 from .state import State
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.PoolAddRequested: pool_rules.on_pool_add_requested,
@@ -38,8 +42,8 @@ _HANDLERS: dict[type[Event], Callable[[State, Any, int], Any]] = {
     messages.AutoScaleDisableRequested: scaling.on_auto_scale_disable_requested,
     messages.AutoScaleEvaluateRequested: scaling.on_auto_scale_evaluate_requested,
     messages.AutoScaleDue: scaling.on_auto_scale_due,
-    messages.SamplesDue: scaling.on_samples_due,
-    messages.NodeMeasured: scaling.on_node_measured,
+    messages.SamplesDue: sampling.on_samples_due,
+    messages.NodeMeasured: sampling.on_node_measured,
     messages.NodePreemptRequested: preemption.on_node_preempt_requested,
     messages.PreemptionEnded: preemption.on_preemption_ended,
     messages.NodeRebootRequested: node_requests.on_node_reboot_requested,
@@ -116,6 +120,7 @@ def settle(state: State, now: int) -> list[Effect]:
         for pool in _take(state.stirred_pools):
             if pool in state.pool_slots:
                 scheduler.schedule(state, state.pool_slots[pool], now)
+            sampling.settle_usage(state, pool, now)
             pool_rules.settle_pool(state, pool, now)
             scaling.settle_scaling(state, pool, now)
         for node in _take(state.stirred_nodes):
@@ -139,21 +144,25 @@ def restore(  # noqa: PLR0917 - it takes a whole service
     job_nodes: Iterable[JobNode],
     now: int,
     samples: Iterable[PoolSample] = (),
+    usages: Mapping[str, PoolUsage] = _NONE,
+    accounts: Mapping[str, AccountTotals] = _NONE,
 ) -> list[Effect]:
     """Take in what was stored when the service ended, and give again the orders that may have been lost with it.
 
     Nodes take tasks once their agents have connected. What the agents have to be told, they are told then.
     """
+    state.usages.update(usages)
+    state.accounts.update(accounts)
     for pool in pools:
         state.load_pool(pool)
         pool_rules.arm_resize_timer(state, pool)
         scaling.order_again(state, pool)
     for sample in samples:
         state.load_sample(sample)
-    scaling.watch(state, now)
     for node in nodes:
         state.load_node(node)
         node_rules.order_again(state, node, now)
+    sampling.watch(state, now)
     for job in jobs:
         state.load_job(job)
         job_rules.order_again(state, job, now)

@@ -19,6 +19,7 @@ from ..model.job import DisableTasks, Job, OnAllTasksComplete
 from ..model.job_node import JobTaskKind
 from ..model.pool import DeallocationOption, FillType, Node, NodeError, Pool, StartTaskInfo
 from ..model.schedule import JobSchedule, Timetable
+from ..model.statistics import RunUsage
 from ..model.task import ContainerInfo, Failure, Task, TaskResult
 
 # --- Events: requests of clients ---------------------------------------------------------------------------------
@@ -413,6 +414,7 @@ class TaskEnded(Event, frozen=True, kw_only=True):
     container_info: ContainerInfo | None = None
     #: A non-zero exit code may be retried; a failed download, upload or time limit may not.
     may_retry: bool = False
+    usage: RunUsage | None = None
 
 
 class NodeTroubled(Event, frozen=True, kw_only=True):
@@ -508,7 +510,7 @@ class AutoScaleDue(Event, frozen=True, kw_only=True):
 
 
 class SamplesDue(Event, frozen=True, kw_only=True):
-    """It is time to sample the metrics of the pools that scale by themselves."""
+    """It is time to sample the metrics of the pools that scale by themselves, and to sum up what pools have used."""
 
 
 class JobTimedOut(Event, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ from .quotas import grant, require_room_for_pool
 from .rules import merged, next_modification, require_conditions
 from .slots import TaskKey
 from .state import State
+from .statistics import keep_pool_usage
 from .transitions import ALLOCATION, POOL, AllocationTrigger, PoolTrigger, move
 
 DEFAULT_RESIZE_TIMEOUT = 15 * MINUTE
@@ -297,6 +298,7 @@ def settle_pool(state: State, key: str, now: int) -> None:
     nodes = _nodes(state, pool)
     if pool.state is PoolState.DELETING:
         if not nodes:
+            keep_pool_usage(state, pool, now)
             state.remove_pool(key)
     elif not any(node.state is NodeState.CREATING or _is_going(node) for node in nodes):
         state.save_pool(replace(_moved(pool, AllocationTrigger.SETTLE, now), resize_started=None))

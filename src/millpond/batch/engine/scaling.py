@@ -15,19 +15,18 @@ from millpond.common.clock import MINUTE
 
 from ..errors import error
 from ..model.pool import AllocationState, AutoScale, AutoScaleProblem, AutoScaleRun, Pool, PoolState
-from .autoscale import PERIOD, Evaluation, Targets, compile, evaluate  # noqa: A004
+from .autoscale import Evaluation, Targets, compile, evaluate  # noqa: A004
 from .messages import (
     AutoScaleDisableRequested,
     AutoScaleDue,
     AutoScaleEnableRequested,
     AutoScaleEvaluateRequested,
-    NodeMeasured,
     RaiseAt,
-    SamplesDue,
 )
 from .metrics import FLOWS, sample
 from .pools import DEFAULT_RESIZE_TIMEOUT, begin_resize, require_active
 from .rules import next_modification
+from .sampling import watch
 from .state import State
 
 DEFAULT_EVALUATION_INTERVAL = 15 * MINUTE
@@ -141,22 +140,6 @@ def _run(found: Evaluation, now: int) -> AutoScaleRun:
 # --- samples -----------------------------------------------------------------------------------------------------
 
 
-def on_node_measured(state: State, event: NodeMeasured, now: int) -> None:
-    slots = state.node_slots.get(event.node)
-    if slots is not None and state.nodes[event.node].boot == event.boot:
-        slots.usage, slots.measured = event.usage, now
-
-
-def on_samples_due(state: State, _event: SamplesDue, now: int) -> None:
-    state.is_sampling = False
-    for pool in state.pools.values():
-        if pool.auto_scale is not None:
-            state.record_sample(pool.key, now, sample(state, pool, now))
-            slots = state.pool_slots[pool.key]
-            slots.succeeded = slots.failed = 0
-    watch(state, now)
-
-
 def _take_sample(state: State, pool: Pool, now: int) -> None:
     """Have a formula see the pool as it is now. What the present period's sample counts, stays counted."""
     values = sample(state, pool, now)
@@ -171,10 +154,3 @@ def order_again(state: State, pool: Pool) -> None:
     """After a restart of the service: the next evaluation of a pool's formula."""
     if pool.auto_scale is not None:
         state.order(RaiseAt(moment=pool.auto_scale.next_evaluation, event=AutoScaleDue(pool=pool.key)))
-
-
-def watch(state: State, now: int) -> None:
-    """Have the moment of the next samples come, if any pool scales by itself."""
-    if not state.is_sampling and any(pool.auto_scale is not None for pool in state.pools.values()):
-        state.is_sampling = True
-        state.order(RaiseAt(moment=now - now % PERIOD + PERIOD, event=SamplesDue()))

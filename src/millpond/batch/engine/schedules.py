@@ -19,6 +19,7 @@ from ..model.job import Job, JobState, PoolLifetime
 from ..model.keys import entity_key
 from ..model.pool import PoolState
 from ..model.schedule import JobSchedule, JobScheduleState, Timetable
+from ..model.statistics import JobTotals
 from .auto_pools import release_pool_of_schedule
 from .jobs import add_job, begin_deletion, begin_termination, is_ending
 from .messages import (
@@ -68,6 +69,7 @@ def on_job_schedule_add_requested(state: State, event: JobScheduleAddRequested, 
         last_due=None,
         jobs_created=0,
         recent_job=None,
+        past_totals=JobTotals(),
         pool=None,
         is_forced=False,
     )

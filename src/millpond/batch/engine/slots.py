@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from ..model.job import PreparationTask
 from ..model.job_node import JobNode
 from ..model.pool import FillType
+from ..model.statistics import ResourceTotals
 from ..model.task import Task, TaskResult
 from .waiting import JobQueue
 
@@ -39,6 +40,7 @@ class NodeSlots:
         "connected",
         "dying",
         "free",
+        "has_machine",
         "is_open",
         "jobs",
         "key",
@@ -73,6 +75,8 @@ class NodeSlots:
         self.jobs: dict[str, None] = {}
         #: Whether its agent has a channel.
         self.connected = False
+        #: Whether its pool counts it among :attr:`PoolSlots.machines`.
+        self.has_machine = False
         #: Whether it takes tasks.
         self.is_open = False
         #: The bucket that it lies in; 0: none.
@@ -82,6 +86,12 @@ class NodeSlots:
         #: What its agent measured last, by names of metrics, and when that came.
         self.usage: Mapping[str, float] | None = None
         self.measured = 0
+
+    def count_machine(self, *, has_machine: bool, is_dedicated: bool) -> None:
+        """Have the pool know whether the node has a machine."""
+        if has_machine is not self.has_machine:
+            self.has_machine = has_machine
+            self.pool.machines[is_dedicated] += 1 if has_machine else -1
 
     @property
     def is_empty(self) -> bool:
@@ -225,7 +235,9 @@ class PoolSlots:
         "index",
         "jobs",
         "key",
+        "machines",
         "mask",
+        "measured",
         "nodes",
         "open_nodes",
         "slots",
@@ -244,6 +256,10 @@ class PoolSlots:
         self.nodes: dict[str, NodeSlots] = {}
         #: How many of them take tasks.
         self.open_nodes = 0
+        #: How many low-priority and how many dedicated nodes have a machine.
+        self.machines = [0, 0]
+        #: What nodes have measured, and the pool's usage does not hold yet.
+        self.measured: ResourceTotals | None = None
         self.jobs: dict[str, JobWork] = {}
         self.buckets: list[OrderedDict[str, NodeSlots]] = []
         #: Bit n is set where bucket n is not empty.

@@ -10,6 +10,7 @@ before it changes anything, or at a moment when every record it has changed is a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -19,6 +20,7 @@ from ..model.job_node import JobNode
 from ..model.limits import Limits
 from ..model.pool import Node, Pool, SchedulingState
 from ..model.schedule import JobSchedule
+from ..model.statistics import AccountTotals, JobTotals, PoolUsage, UsageInterval
 from ..model.task import Task, TaskResult, TaskState
 from .autoscale import PERIOD, History
 from .messages import Effect
@@ -29,6 +31,7 @@ from .transitions import WORKING
 WINDOWS_IN_MEMORY = 16
 
 _NO_LIMITS = Limits()
+_NO_USAGE = PoolUsage()
 
 
 class State:
@@ -42,6 +45,9 @@ class State:
         self.nodes: dict[str, Node] = {}
         self.jobs: dict[str, Job] = {}
         self.schedules: dict[str, JobSchedule] = {}
+        #: By pool, and by account what is gone.
+        self.usages: dict[str, PoolUsage] = {}
+        self.accounts: dict[str, AccountTotals] = {}
         self.tasks: dict[TaskKey, Task] = {}
         #: The indexes: of every pool that exists or that a job names, every node, every job in memory.
         self.pool_slots: dict[str, PoolSlots] = {}
@@ -55,7 +61,8 @@ class State:
         self.dying: dict[TaskKey, tuple[NodeSlots, ...]] = {}
         #: Waiting tasks in memory.
         self.waiting = 0
-        #: Samples of the pools that scale by themselves, and whether an event will come that takes the next ones.
+        #: Samples of the pools that scale by themselves, and whether an event will come that takes the next ones and
+        #: sums up what pools have used.
         self.histories: dict[str, History] = {}
         self.is_sampling = False
         #: The newest sample of each.
@@ -134,6 +141,28 @@ class State:
             for name in [name for name in self._changes.samples if name[0] == pool]:
                 del self._changes.samples[name]
 
+    def save_usage(self, pool: Pool, now: int, **changed: Any) -> PoolUsage:
+        """Count what the pool's nodes have come to until now."""
+        usage, over = self.usages.get(pool.key, _NO_USAGE).until(now)
+        usage = replace(usage, **changed)
+        self.usages[pool.key] = self._changes.pool_usages[pool.key] = usage
+        self._changes.usage_intervals += [
+            UsageInterval(pool.account, pool.id, pool.vm_size, each.start, now, each.core_time) for each in over
+        ]
+        return usage
+
+    def forget_usage(self, pool: Pool, now: int) -> None:
+        """The pool is going: what it has used stays with its account."""
+        interval = self.save_usage(pool, now).interval
+        if interval.core_time:
+            kept = UsageInterval(pool.account, pool.id, pool.vm_size, interval.start, now, interval.core_time)
+            self._changes.usage_intervals.append(kept)
+        del self.usages[pool.key]
+        self._changes.pool_usages[pool.key] = None
+
+    def save_account(self, key: str, totals: AccountTotals) -> None:
+        self.accounts[key] = self._changes.accounts[key] = totals
+
     def _index_pool(self, pool: Pool) -> None:
         slots = self.slots_of(pool.key)
         slots.fill_type = pool.fill_type
@@ -179,7 +208,9 @@ class State:
             slots = NodeSlots(node.key, pool, pool.slots)
             self.node_slots[node.key] = pool.nodes[node.key] = slots
             self._reconsider_gangs(pool)
-        self.refresh(self.node_slots[node.key])
+        slots = self.node_slots[node.key]
+        slots.count_machine(has_machine=node.has_machine, is_dedicated=node.is_dedicated)
+        self.refresh(slots)
         self.stirred_pools[node.pool] = None
 
     def connect(self, node: str, connected: bool) -> None:
@@ -203,6 +234,7 @@ class State:
     def remove_node(self, key: str) -> None:
         """The node has no tasks any more."""
         slots = self.node_slots.pop(key)
+        slots.count_machine(has_machine=False, is_dedicated=self.nodes[key].is_dedicated)
         slots.set_open(False)
         del slots.pool.nodes[key]
         self._reconsider_gangs(slots.pool)
@@ -345,6 +377,12 @@ class State:
         self.schedules[schedule.key] = schedule
         self.stirred_schedules[schedule.key] = None
 
+    def save_past_totals(self, schedule: JobSchedule) -> None:
+        """Note what jobs of a schedule have used that are gone; one that is only in the archive stays there."""
+        self._changes.schedules[schedule.key] = schedule
+        if schedule.key in self.schedules:
+            self.schedules[schedule.key] = schedule
+
     def forget_schedule(self, key: str) -> None:
         """The job schedule is only in the archive from now on."""
         del self.schedules[key]
@@ -372,6 +410,9 @@ class State:
             self._recount(before, task)
             if task.state is TaskState.COMPLETED:
                 self.job_work[task.job].pool.count_ended(task.result)
+        elif before.usage is not task.usage:
+            job = self.jobs[task.job]
+            self._save_tally(replace(job, totals=_totals(job.totals, before, task)))
         was_held_back = before is not None and before.is_held_back
         if was_held_back is not task.is_held_back:
             self._hold_back(task, -1 if was_held_back else 1)
@@ -445,7 +486,14 @@ class State:
         if new:
             tasks_now[new] = getattr(tasks, new) + 1
             slots_now[new] = getattr(slots, new) + task.required_slots
-        self._save_tally(replace(job, task_counts=replace(tasks, **tasks_now), slot_counts=replace(slots, **slots_now)))
+        self._save_tally(
+            replace(
+                job,
+                task_counts=replace(tasks, **tasks_now),
+                slot_counts=replace(slots, **slots_now),
+                totals=job.totals if before is None or after is None else _totals(job.totals, before, after),
+            )
+        )
 
     def enqueue(self, task: Task) -> None:
         """A task waits for a place (and is saved as such): keep it in memory if it belongs to its job's window."""
@@ -538,6 +586,19 @@ def _column(task: Task) -> str:
     if task.state is TaskState.COMPLETED:
         return "succeeded" if task.result is TaskResult.SUCCESS else "failed"
     return "active" if task.state is TaskState.ACTIVE else "running"
+
+
+def _totals(totals: JobTotals, before: Task, after: Task) -> JobTotals:
+    """A job's totals when a task of it has become another."""
+    if after.usage is not None and after.usage is not before.usage:
+        totals = totals.with_usage(before.usage, after.usage)
+    if after.state is TaskState.COMPLETED and before.state is not TaskState.COMPLETED:
+        if after.result is TaskResult.SUCCESS:
+            return replace(totals, succeeded=totals.succeeded + 1)
+        return replace(totals, failed=totals.failed + 1)
+    if after.retry_count > before.retry_count:
+        return replace(totals, retries=totals.retries + 1)
+    return totals
 
 
 def _differ_in_placing(one: Node, other: Node) -> bool:

@@ -48,6 +48,7 @@ from .placement import (
 from .rules import next_modification, require_conditions
 from .slots import NodeSlots
 from .state import State
+from .statistics import usage_after
 from .transitions import TASK, TaskTrigger, move
 
 _REFUSED_WITH_JOB = {
@@ -234,6 +235,7 @@ def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
         dead = state.node_slots.get(event.node)
         key = (event.attempt.job, event.attempt.task)
         if dead is not None and dead.dying.get(key) == event.attempt.attempt:
+            _count_late(state, event)
             state.bury(dead, key)
     state.order(ForgetTask(node=event.node, attempt=event.attempt, discard=runs_anew))
 
@@ -241,6 +243,8 @@ def on_task_ended(state: State, event: TaskEnded, now: int) -> None:
 def _take_end(state: State, task: Task, slots: NodeSlots, event: TaskEnded, now: int) -> bool:
     """What follows from the end of a task's present attempt; whether the task is to run anew."""
     if task.withdrawal is Withdrawal.EARLIER:
+        if event.start_time is not None and event.start_time >= task.creation_time:
+            task = _save_usage(state, task, event)  # not where the run was another task's, which had the same id
         give_up(state, task, slots, now)
         return True
     failed = event.result is TaskResult.FAILURE
@@ -250,6 +254,8 @@ def _take_end(state: State, task: Task, slots: NodeSlots, event: TaskEnded, now:
         _note_on_node(state, task, event)
     if task.gang is not None:
         task = note_end(state, task, slots, event, now)
+    if failed or task.gang is not None:
+        task = _save_usage(state, task, event)
     if failed and task.withdrawal is not None:
         if task.gang is None or not task.places:
             return_withdrawn(state, task, now)
@@ -294,6 +300,7 @@ def _end_by_itself(state: State, task: Task, event: TaskEnded, now: int) -> None
         container_info=event.container_info,
         start_time=event.start_time,
         end_time=event.end_time,
+        usage=usage_after(task, event),
     )
     job = state.jobs[task.job]
     if job.on_task_failure is OnTaskFailure.PERFORM_EXIT_OPTIONS_JOB_ACTION:
@@ -306,6 +313,24 @@ def _perform(state: State, job: Job, action: JobAction, now: int) -> None:
         begin_termination(state, job, "TaskFailed", now)
     elif action is JobAction.DISABLE and job.state in (JobState.ACTIVE, JobState.ENABLING):
         begin_disabling(state, job, DisableTasks.REQUEUE, now)
+
+
+def _save_usage(state: State, task: Task, event: TaskEnded) -> Task:
+    counted = replace(task, usage=usage_after(task, event))
+    state.save_task(task, counted)
+    return counted
+
+
+def _count_late(state: State, event: TaskEnded) -> None:
+    """Count a run that its task did not wait for: it was over when its node had still to end it."""
+    job = state.find_job(event.attempt.job)
+    task = state.find_task(event.attempt.job, event.attempt.task)
+    if job is None or job.state is JobState.DELETING or task is None:
+        return
+    if event.node not in task.nodes or task.attempt != event.attempt.attempt:
+        return
+    state.load_job(job)
+    _save_usage(state, task, event)
 
 
 def _note_on_node(state: State, task: Task, event: TaskEnded) -> None:

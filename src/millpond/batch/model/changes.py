@@ -13,6 +13,7 @@ from .job import Job
 from .job_node import JobNode
 from .pool import Node, Pool
 from .schedule import JobSchedule
+from .statistics import AccountTotals, PoolUsage, UsageInterval
 from .task import Task
 
 
@@ -105,6 +106,10 @@ class Changes(msgspec.Struct):
     #: New samples, by (pool key, moment); pools of which none is to be kept any more.
     samples: dict[tuple[str, int], PoolSample] = {}
     forgotten_samples: set[str] = set()
+    #: By pool key.
+    pool_usages: dict[str, PoolUsage | None] = {}
+    usage_intervals: list[UsageInterval] = []
+    accounts: dict[str, AccountTotals] = {}
     #: By (job key, node key). They go with their job.
     job_nodes: dict[tuple[str, str], JobNode] = {}
     #: Kept until the node has done it.

@@ -9,6 +9,7 @@ import msgspec
 
 from .keys import task_key
 from .pool import Pool
+from .statistics import JobTotals
 from .task import Failure
 
 
@@ -163,6 +164,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     scheduling_error: Failure | None = None
     task_counts: Counts = Counts()
     slot_counts: Counts = Counts()
+    #: What its tasks have used, and how often they have ended.
+    totals: JobTotals = JobTotals()
     #: Of the active tasks, those that wait for others to end, and the slots that they need.
     held_back: int = 0
     held_back_slots: int = 0

@@ -134,6 +134,10 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
         return self.target_dedicated_nodes if is_dedicated else self.target_low_priority_nodes
 
 
+#: States of a node that has no machine.
+WITHOUT_MACHINE = frozenset({NodeState.CREATING, NodeState.PREEMPTED, NodeState.DEALLOCATED})
+
+
 class NodeError(msgspec.Struct, frozen=True):
     code: str
     message: str
@@ -206,3 +210,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     preempted_until: int | None = None
     #: Until when the files of tasks that ended here are to be kept.
     retained_until: int | None = None
+
+    @property
+    def has_machine(self) -> bool:
+        return self.state not in WITHOUT_MACHINE

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from .job import Job
+from .statistics import JobTotals
 
 
 class JobScheduleState(StrEnum):
@@ -50,6 +51,8 @@ class JobSchedule(msgspec.Struct, frozen=True, kw_only=True):
     jobs_created: int = 0
     #: The id of the last job.
     recent_job: str | None = None
+    #: Sums over those of its jobs that are gone.
+    past_totals: JobTotals = JobTotals()
     #: What its jobs are made of: a job without an id.
     template: Job
     #: Key and id of the pool that its jobs share, where that was made for them.

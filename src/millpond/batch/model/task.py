@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .exit_conditions import ExitConditions
+from .statistics import TaskUsage
 
 
 class TaskState(StrEnum):
@@ -187,6 +188,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     last_requeue_time: int | None = None
     #: Of a multi-instance task; ``node`` is its primary's then.
     gang: Gang | None = None
+    #: ``None`` before a run has ended.
+    usage: TaskUsage | None = None
 
     @property
     def places(self) -> tuple[str, ...]:

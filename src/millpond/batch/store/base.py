@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -12,6 +12,7 @@ from ..model.job import Counts, Job
 from ..model.job_node import JobNode
 from ..model.pool import Node, NodeState, Pool
 from ..model.schedule import JobSchedule
+from ..model.statistics import AccountTotals, JobTotals, PoolUsage, UsageInterval
 from ..model.task import Task
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     samples: list[PoolSample]
     #: Of those jobs.
     job_nodes: list[JobNode] = []
+    pool_usages: dict[str, PoolUsage] = {}
+    accounts: dict[str, AccountTotals] = {}
 
 
 class Chore(msgspec.Struct, frozen=True):
@@ -238,6 +241,15 @@ class NodeCounts(msgspec.Struct, frozen=True):
     low_priority: dict[NodeState, int]
 
 
+class PoolInUse(NamedTuple):
+    """A pool that there is, and what its nodes have come to."""
+
+    pool_id: str
+    vm_size: str
+    creation_time: int
+    usage: PoolUsage
+
+
 class Reader(Protocol):
     """The reading side: sees what is committed; any thread may call it.
 
@@ -296,6 +308,26 @@ class Reader(Protocol):
 
     def ready_before(self, job: str, seq: int, limit: int) -> int:
         """How many tasks before the one of this ``seq`` wait for a place; ``limit``: at least so many."""
+        ...
+
+    def pool_usages(self, pools: Sequence[str]) -> dict[str, PoolUsage]:
+        """By pool key; pools that never had nodes are left out."""
+        ...
+
+    def totals_of_schedules(self, schedules: Sequence[str]) -> dict[str, JobTotals]:
+        """By key of the job schedule: sums over all jobs that it ever made."""
+        ...
+
+    def totals_of_jobs(self, account: str) -> tuple[int | None, JobTotals]:
+        """Sums over all jobs that the account ever had, and when the first of them was made."""
+        ...
+
+    def usage_of_pools(self, account: str) -> tuple[AccountTotals, list[PoolInUse]]:
+        """What the account's pools that are gone have come to, and those that there are."""
+        ...
+
+    def usage_intervals(self, account: str, after: int, before: int) -> list[UsageInterval]:
+        """Intervals that are over and began between the two moments, both left out, in order of their beginning."""
         ...
 
     def close(self) -> None: ...

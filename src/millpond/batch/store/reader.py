@@ -8,16 +8,29 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Connection, Engine, Row, Select, Table, func, select
+from sqlalchemy import Column, Connection, Engine, Row, Select, String, Table, func, literal, select
 
 from ..model.job import Counts, Job
 from ..model.job_node import JobNode
 from ..model.pool import Node, NodeState, Pool
 from ..model.schedule import JobSchedule
+from ..model.statistics import AccountTotals, JobTotals, PoolUsage, UsageInterval
 from . import schema
-from .base import FILTERABLE, ContinuationError, NodeCounts, Page, Query, StoredTask
+from .base import FILTERABLE, ContinuationError, NodeCounts, Page, PoolInUse, Query, StoredTask
 from .filters import Fields, condition
-from .schema import dependencies, job_schedules, jobs, nodes, place_of, pools, preparations, tasks
+from .schema import (
+    accounts,
+    dependencies,
+    job_schedules,
+    jobs,
+    nodes,
+    place_of,
+    pool_usages,
+    pools,
+    preparations,
+    tasks,
+    usage_intervals,
+)
 from .statements import STORED_TASKS
 
 T = TypeVar("T")
@@ -48,6 +61,20 @@ class _JobCounts(msgspec.Struct):
     slot_counts: Counts
 
 
+class _JobTotals(msgspec.Struct):
+    """The part that holds what the job's tasks have used."""
+
+    totals: JobTotals
+
+
+class _PastTotals(msgspec.Struct):
+    """The part of a job schedule that holds what jobs have used that are gone."""
+
+    past_totals: JobTotals
+
+
+_decode_past_totals = msgspec.msgpack.Decoder(_PastTotals).decode
+_decode_totals = msgspec.msgpack.Decoder(_JobTotals).decode
 _decode_counts = msgspec.msgpack.Decoder(_JobCounts).decode
 
 
@@ -218,6 +245,76 @@ class SqlReader:
             first, end = place_of(number, 0), place_of(number, seq)
             ready = select(tasks.c.place).where(schema.READY, tasks.c.place >= first, tasks.c.place < end).limit(limit)
             return connection.execute(select(func.count()).select_from(ready.subquery())).scalar_one()
+
+    # --- statistics: each in one statement, so that what goes meanwhile is seen once ---
+
+    def pool_usages(self, pools: Sequence[str]) -> dict[str, PoolUsage]:
+        statement = select(pool_usages).where(pool_usages.c.pool.in_(pools))
+        with self._engine.connect() as connection:
+            return {row.pool: schema.decode_pool_usage(row.record) for row in connection.execute(statement)}
+
+    def totals_of_schedules(self, schedules: Sequence[str]) -> dict[str, JobTotals]:
+        statement = (
+            select(literal(0).label("kind"), job_schedules.c.key.label("schedule"), job_schedules.c.record)
+            .where(job_schedules.c.key.in_(schedules))
+            .union_all(select(literal(1), jobs.c.schedule, jobs.c.record).where(jobs.c.schedule.in_(schedules)))
+        )
+        totals: defaultdict[str, JobTotals] = defaultdict(JobTotals)
+        with self._engine.connect() as connection:
+            for kind, schedule, record in connection.execute(statement):
+                part = _decode_totals(record).totals if kind else _decode_past_totals(record).past_totals
+                totals[schedule] = totals[schedule].plus(part)
+        return totals
+
+    def totals_of_jobs(self, account: str) -> tuple[int | None, JobTotals]:
+        statement = (
+            select(literal(0).label("creation_time"), accounts.c.record)
+            .where(accounts.c.key == account)
+            .union_all(select(jobs.c.creation_time, jobs.c.record).where(jobs.c.account == account))
+        )
+        first: list[int] = []
+        totals = JobTotals()
+        with self._engine.connect() as connection:
+            for creation_time, record in connection.execute(statement):
+                if creation_time:
+                    first.append(creation_time)
+                    totals = totals.plus(_decode_totals(record).totals)
+                else:
+                    gone = schema.decode_account(record)
+                    first += [] if gone.first_job is None else [gone.first_job]
+                    totals = totals.plus(gone.jobs)
+        return min(first, default=None), totals
+
+    def usage_of_pools(self, account: str) -> tuple[AccountTotals, list[PoolInUse]]:
+        nothing = literal(None, String)
+        statement = (
+            select(nothing.label("id"), nothing.label("vm_size"), literal(0).label("creation_time"), accounts.c.record)
+            .where(accounts.c.key == account)
+            .union_all(
+                select(pools.c.id, pools.c.vm_size, pools.c.creation_time, pool_usages.c.record)
+                .join(pool_usages, pool_usages.c.pool == pools.c.key)
+                .where(pools.c.account == account)
+            )
+        )
+        gone, there = AccountTotals(), []
+        with self._engine.connect() as connection:
+            for row in connection.execute(statement):
+                if row.id is None:
+                    gone = schema.decode_account(row.record)
+                else:
+                    usage = schema.decode_pool_usage(row.record)
+                    there.append(PoolInUse(row.id, row.vm_size, row.creation_time, usage))
+        return gone, there
+
+    def usage_intervals(self, account: str, after: int, before: int) -> list[UsageInterval]:
+        columns = usage_intervals.c
+        statement = (
+            select(usage_intervals)
+            .where(columns.account == account, columns.start > after, columns.start < before)
+            .order_by(columns.start, columns.pool_id, columns.recorded)
+        )
+        with self._engine.connect() as connection:
+            return [UsageInterval(**row._mapping) for row in connection.execute(statement)]
 
     def _record(self, table: Table, key: str) -> bytes | None:
         with self._engine.connect() as connection:

@@ -24,6 +24,7 @@ from ..model.job_node import JobNode, JobTaskKind
 from ..model.keys import task_number
 from ..model.pool import Node, Pool
 from ..model.schedule import JobSchedule
+from ..model.statistics import AccountTotals, PoolUsage, TaskUsage
 from ..model.task import ContainerInfo, Failure, Gang, Task, TaskResult, TaskState, Withdrawal
 from .base import FILTERABLE, Moment
 
@@ -75,6 +76,34 @@ samples = Table(
     Column("pool", _Text, primary_key=True),
     Column("moment", BigInteger, primary_key=True, autoincrement=False),
     Column("sample", LargeBinary, nullable=False),
+)
+
+#: What the nodes of pools that exist have come to.
+pool_usages = Table(
+    "pool_usages",
+    metadata,
+    Column("pool", _Text, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
+#: What the nodes of a pool, which may be gone, came to in an aggregation interval.
+usage_intervals = Table(
+    "usage_intervals",
+    metadata,
+    Column("account", _Text, primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("pool_id", _Text, primary_key=True),
+    Column("recorded", BigInteger, primary_key=True, autoincrement=False),
+    Column("vm_size", _Text, nullable=False),
+    Column("core_time", BigInteger, nullable=False),
+)
+
+#: What pools and jobs have come to that are gone.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("key", _Text, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
 )
 
 #: A job or a job schedule that belongs to the working set.
@@ -155,6 +184,7 @@ tasks = Table(
     Column("satisfies_dependents", Boolean, nullable=False),
     Column("gang", LargeBinary),
     Column("container_info", LargeBinary),
+    Column("usage", LargeBinary),
     Index("tasks_by_key", "job", "key", unique=True),
     Index("tasks_by_state", "state", "place"),
     Index("placed_tasks", "node", sqlite_where=PLACED, postgresql_where=PLACED),
@@ -225,6 +255,9 @@ decode_sample = msgspec.msgpack.Decoder(dict[str, float]).decode
 decode_gang = msgspec.msgpack.Decoder(Gang).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 _decode_container_info = msgspec.msgpack.Decoder(ContainerInfo).decode
+_decode_usage = msgspec.msgpack.Decoder(TaskUsage).decode
+decode_pool_usage = msgspec.msgpack.Decoder(PoolUsage).decode
+decode_account = msgspec.msgpack.Decoder(AccountTotals).decode
 
 
 def pool_row(pool: Pool) -> dict[str, Any]:
@@ -275,6 +308,8 @@ def place_of(job_number: int, seq: int) -> int:
 TASK_COLUMNS = tuple(column.name for column in tasks.columns)
 TASK_STATE_COLUMNS = TASK_COLUMNS[8:]
 
+INTERVAL_COLUMNS = tuple(column.name for column in usage_intervals.columns)
+
 _STATES: dict[str, TaskState] = {state.value: state for state in TaskState}
 _RESULTS: dict[str, TaskResult] = {result.value: result for result in TaskResult}
 
@@ -316,6 +351,7 @@ def task_state(task: Task) -> tuple[Any, ...]:
         task.satisfies_dependents,
         None if task.gang is None else encode(task.gang),
         None if task.container_info is None else encode(task.container_info),
+        None if task.usage is None else encode(task.usage),
     )
 
 
@@ -357,4 +393,5 @@ def task_from_row(job: str, row: Sequence[Any]) -> Task:
         satisfies_dependents=bool(row[32]),
         gang=None if gang is None else decode_gang(gang),
         container_info=None if row[34] is None else _decode_container_info(row[34]),
+        usage=None if row[35] is None else _decode_usage(row[35]),
     )

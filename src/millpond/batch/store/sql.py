@@ -11,6 +11,7 @@ from sqlalchemy import URL, Column, Connection, Engine, delete, func, select
 from ..model.changes import SAMPLES_KEPT, Changes, Dependency, FileDeletion, PoolSample
 from ..model.job import Job
 from ..model.schedule import JobSchedule
+from ..model.statistics import INTERVALS_KEPT
 from ..model.task import Task
 from . import schema
 from .base import Chore, Snapshot, StoredTask
@@ -24,11 +25,13 @@ from .schema import (
     jobs,
     nodes,
     place_of,
+    pool_usages,
     pools,
     preparations,
     samples,
     task_documents,
     tasks,
+    usage_intervals,
 )
 from .statements import Statements, in_parts
 
@@ -116,6 +119,8 @@ class SqlWriter:
                 PoolSample(row.pool, row.moment, schema.decode_sample(row.sample))
                 for row in run(select(samples).order_by(samples.c.moment))
             ],
+            pool_usages={row.pool: schema.decode_pool_usage(row.record) for row in run(select(schema.pool_usages))},
+            accounts={row.key: schema.decode_account(row.record) for row in run(select(schema.accounts))},
             job_nodes=[
                 schema.decode_job_node(row.record)
                 for row in run(
@@ -150,6 +155,7 @@ class SqlWriter:
         self._run_many(self._statements.upsert_preparations, rows)
         self._remove_jobs([key for key, job in changes.jobs.items() if job is None])
         self._write_samples(changes)
+        self._write_usage(changes)
         return self._record_chores(changes.file_deletions)
 
     def _remove_nodes(self, keys: Sequence[str]) -> None:
@@ -229,6 +235,20 @@ class SqlWriter:
         self._run_many(self._statements.upsert_samples, rows)
         for pool, moment in changes.samples:
             self._run(self._statements.delete_old_samples, pool, moment - SAMPLES_KEPT)
+
+    def _write_usage(self, changes: Changes) -> None:
+        """Keep what pools have come to, and no interval that is over for so long that nobody asks for it."""
+        usages = changes.pool_usages.items()
+        rows = [(pool, schema.encode(usage)) for pool, usage in usages if usage is not None]
+        self._run_many(self._statements.upsert_pool_usages, rows)
+        self._remove(pool_usages.c.pool, [pool for pool, usage in usages if usage is None])
+        accounts = [(key, schema.encode(totals)) for key, totals in changes.accounts.items()]
+        self._run_many(self._statements.upsert_accounts, accounts)
+        over = [tuple(getattr(each, name) for name in schema.INTERVAL_COLUMNS) for each in changes.usage_intervals]
+        self._run_many(self._statements.insert_usage_intervals, over)
+        if over:
+            newest = max(each.start for each in changes.usage_intervals)
+            self._connection.execute(delete(usage_intervals).where(usage_intervals.c.start < newest - INTERVALS_KEPT))
 
     def _record_chores(self, deletions: Iterable[FileDeletion]) -> list[Chore]:
         recorded = []

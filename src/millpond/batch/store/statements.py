@@ -25,21 +25,25 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import CompilerElement
 
 from .schema import (
+    INTERVAL_COLUMNS,
     READY,
     SATISFIED_NUMBER,
     TASK_COLUMNS,
     TASK_STATE_COLUMNS,
+    accounts,
     chores,
     dependencies,
     job_nodes,
     job_schedules,
     jobs,
     nodes,
+    pool_usages,
     pools,
     preparations,
     samples,
     task_documents,
     tasks,
+    usage_intervals,
 )
 
 #: Most keys in one query; longer lists are asked for in parts.
@@ -58,6 +62,9 @@ class Statements:
         self.upsert_nodes = self._upsert(nodes)
         self.upsert_jobs = self._upsert(jobs)
         self.upsert_schedules = self._upsert(job_schedules)
+        self.upsert_pool_usages = self._upsert(pool_usages, "pool")
+        self.upsert_accounts = self._upsert(accounts)
+        self.insert_usage_intervals = self._text(insert(usage_intervals), INTERVAL_COLUMNS)
         self.upsert_samples = self._upsert(samples, "pool", "moment")
         self.delete_old_samples = self._text(
             delete(samples).where(samples.c.pool == bindparam("pool_"), samples.c.moment <= bindparam("moment_")),

@@ -29,7 +29,6 @@ from .fields import (
     Maybe,
     Model,
     Moment,
-    Opaque,
     PoolIdPrefix,
     PropertyError,
     RetryCount,
@@ -37,6 +36,7 @@ from .fields import (
     Until,
 )
 from .pools import PoolSpecification, require_one_machine
+from .statistics import JobStatistics
 from .tasks import AuthenticationTokenSettings, RequiredSlots
 
 #: The ids of tasks that are given none.
@@ -174,7 +174,7 @@ class Job(JobSpecification, kw_only=True):
     previous_state: Maybe[JobState] = UNSET
     previous_state_transition_time: Maybe[Moment] = UNSET
     execution_info: Maybe[JobExecutionInfo] = UNSET
-    stats: Maybe[Opaque] = UNSET
+    stats: Maybe[JobStatistics] = UNSET
 
 
 class JobPreparationTaskExecutionInfo(Model, kw_only=True):

@@ -32,6 +32,7 @@ from .fields import (
     wire_name,
 )
 from .scaling import AutoScaleRun
+from .statistics import PoolStatistics
 
 Slots = Annotated[int, Meta(ge=1, le=256)]
 
@@ -435,7 +436,7 @@ class Pool(PoolSpecification, kw_only=True):
         Maybe[NodeCommunicationMode], Since("2022-10-01"), Until("2024-02-01")
     ] = UNSET
     auto_scale_run: Maybe[AutoScaleRun] = UNSET
-    stats: Maybe[Opaque] = UNSET
+    stats: Maybe[PoolStatistics] = UNSET
     identity: Annotated[Maybe[Opaque], Since("2021-06-01")] = UNSET
 
 

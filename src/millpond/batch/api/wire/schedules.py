@@ -8,8 +8,9 @@ from millpond.common.clock import from_iso
 
 from ...model.schedule import JobScheduleState
 from .common import MetadataItem
-from .fields import DisplayName, Duration, Id, Maybe, Model, Moment, Opaque, PropertyError
+from .fields import DisplayName, Duration, Id, Maybe, Model, Moment, PropertyError
 from .jobs import JobSpecification
+from .statistics import JobStatistics
 
 
 class Schedule(Model, kw_only=True):
@@ -75,4 +76,4 @@ class JobSchedule(Model, kw_only=True):
     job_specification: JobSpecification
     execution_info: JobScheduleExecutionInfo
     metadata: Maybe[list[MetadataItem]] = UNSET
-    stats: Maybe[Opaque] = UNSET
+    stats: Maybe[JobStatistics] = UNSET

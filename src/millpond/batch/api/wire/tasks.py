@@ -16,7 +16,8 @@ from .common import (
     ResourceFile,
     TaskConstraints,
 )
-from .fields import CommandLine, DisplayName, Id, Int32, Maybe, Model, Moment, Opaque, PropertyError, Since, Until
+from .fields import CommandLine, DisplayName, Id, Int32, Maybe, Model, Moment, PropertyError, Since, Until
+from .statistics import TaskStatistics
 
 #: Most tasks in one collection.
 COLLECTION_LIMIT = 100
@@ -165,7 +166,7 @@ class Task(TaskSpecification, kw_only=True):
     previous_state_transition_time: Maybe[Moment] = UNSET
     execution_info: Maybe[TaskExecutionInfo] = UNSET
     node_info: Maybe[NodeInfo] = UNSET
-    stats: Maybe[Opaque] = UNSET
+    stats: Maybe[TaskStatistics] = UNSET
 
 
 class ErrorMessage(Model, kw_only=True):

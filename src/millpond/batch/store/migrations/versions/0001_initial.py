@@ -67,6 +67,28 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "pool_usages",
+        sa.Column("pool", _TEXT, primary_key=True),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+
+    op.create_table(
+        "usage_intervals",
+        sa.Column("account", _TEXT, primary_key=True),
+        sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("pool_id", _TEXT, primary_key=True),
+        sa.Column("recorded", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("vm_size", _TEXT, nullable=False),
+        sa.Column("core_time", sa.BigInteger, nullable=False),
+    )
+
+    op.create_table(
+        "accounts",
+        sa.Column("key", _TEXT, primary_key=True),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+
+    op.create_table(
         "jobs",
         sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
         sa.Column("key", _TEXT, nullable=False, unique=True),
@@ -146,6 +168,7 @@ def upgrade() -> None:
         sa.Column("satisfies_dependents", sa.Boolean, nullable=False),
         sa.Column("gang", sa.LargeBinary),
         sa.Column("container_info", sa.LargeBinary),
+        sa.Column("usage", sa.LargeBinary),
     )
     op.create_index("tasks_by_key", "tasks", ["job", "key"], unique=True)
     op.create_index("tasks_by_state", "tasks", ["state", "place"])
