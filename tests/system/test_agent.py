@@ -84,6 +84,34 @@ async def test_end_is_told_with_its_exit_code_and_failure(
         assert (await node.server.file(KEY, "stat", f"{WORK}/task/{name}"))[0].error is None
 
 
+_BUSY = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing else tells so much")
+@pytest.mark.parametrize(
+    "command_line",
+    [
+        f"/bin/sh -c '{_BUSY}; cat {{}}'",
+        f"/bin/sh -c 'sh -c \"{_BUSY}\"; cat {{}}'".replace("$", "\\$"),
+        f"/bin/sh -c '(sh -c \"{_BUSY}; touch done\" &); until [ -e done ]; do sleep 0.01; done; cat {{}}'".replace(
+            "$", "\\$"
+        ),
+    ],
+    ids=["by itself", "by a child", "by an orphan"],
+)
+async def test_end_tells_what_its_processes_have_used(node: Node, command_line: str) -> None:
+    idle = (await node.run("true", "idle")).usage
+    busy = (await node.run(command_line.format("/etc/passwd"), "busy")).usage
+    assert idle is not None
+    assert busy is not None
+    assert busy.user_cpu_time + busy.kernel_cpu_time > 10 * (idle.user_cpu_time + idle.kernel_cpu_time)
+    assert busy.read_ops > idle.read_ops
+
+
+async def test_where_nothing_ran_nothing_was_used(node: Node) -> None:
+    assert (await node.run("no-such-program")).usage is None
+
+
 async def test_program_that_cannot_be_executed_fails_to_launch(node: Node) -> None:
     await node.run("/bin/sh -c 'printf x > ../../tool; chmod 755 ../../tool; exit 0'", "maker", **ADMIN)
     end = await node.run("../../tool")

@@ -335,7 +335,7 @@ class Runner:
             self._work.close(run.directory, run.user)
         self._end(run, Outcome(None, failure, run.container_info, run.usage))
 
-    def _finish(self, run: Run, exit_code: int, usage: RunUsage | None) -> None:
+    def _finish(self, run: Run, exit_code: int, usage: RunUsage | None = None) -> None:
         if usage:
             run.usage = total(run.usage, usage)
         if run.failure:

@@ -12,8 +12,6 @@ from millpond.common.errors import ServiceError
 
 ROUTES = Routes(OPERATIONS)
 
-#: Operations that stand for themselves until they are built.
-
 
 def test_every_published_operation_is_there_and_no_other() -> None:
     published = {(about["method"], about["path"]) for about in reference.operations().values()}
