@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from tests.clients import run_client
 from tests.servers import Server, millpond, running_server
+from tests.system.nodes import fuse_problem
 
 from millpond.common.config import load_settings
 
@@ -126,6 +127,14 @@ def test_program_of_job_tasks_runs(server: Server, tmp_path: Path) -> None:
     script.write_text(example.text)
     printed = run_client("tutorial-today", script, env=server.credentials).stdout
     assert printed == "flour\n\n0 0\n"
+
+
+@pytest.mark.skipif(bool(fuse_problem()), reason=fuse_problem() or "none")
+def test_program_that_mounts_a_container_runs(server: Server, tmp_path: Path) -> None:
+    (example,) = _examples("python", "docs/mounts.md")
+    script = tmp_path / "example.py"
+    script.write_text(example.text)
+    assert run_client("tutorial-today", script, env=server.credentials).stdout == "3\n\n"
 
 
 def test_program_of_tasks_that_wait_for_others_runs(server: Server, tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes.util
 import functools
+import importlib.util
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -112,6 +115,19 @@ def sandbox_problem() -> str:
             return ""
 
     return asyncio.run(try_it())
+
+
+def fuse_problem() -> str:
+    """Why nodes on this machine cannot mount containers; empty where they can."""
+    if sandbox_problem():
+        return f"file systems are mounted in sandboxes, and there is none: {sandbox_problem()}"
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "the machine does not let its user open /dev/fuse"
+    if not importlib.util.find_spec("mfusepy"):
+        return "mfusepy is not installed here (pip install -r requirements/runtime.txt)"
+    if not ctypes.util.find_library("fuse3"):
+        return "there is no libfuse 3 (libfuse3-3)"
+    return ""
 
 
 async def until(condition: Any, timeout_s: float = 20) -> None:

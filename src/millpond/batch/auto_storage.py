@@ -23,6 +23,12 @@ class AutoStorage:
         self._accounts = accounts
         self._blob_url = blob_url
 
+    def account_url(self, name: str) -> str:
+        """Where an account's blobs are served; what is none of ours is Azure's."""
+        if self._blob_url and self._accounts.get("storage", name):
+            return f"{self._blob_url.rstrip('/')}/{name}"
+        return f"https://{name}.blob.core.windows.net"
+
     def container_url(self, account: str, container: str, now: int) -> str:
         """A URL with a shared access signature, to list and read the container's blobs.
 

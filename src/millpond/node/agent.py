@@ -64,6 +64,7 @@ from .hosts import hostname, name_hosts
 from .log import set_up as set_up_log
 from .loop import Loop
 from .machine import Discard, Instruction, Kill, Launch, Limit, Machine, RunPrimary, Tell
+from .mounts import MountError, Mounts, Served
 from .retention import Retention
 from .runner import Outcome, Run, Runner
 from .start_task import StartTask
@@ -98,6 +99,7 @@ class Agent:
         self._work = WorkDirectory(root)
         self._users = Users(can_switch=can_switch_users)
         self._supplies = Supplies(launch.channel_url, launch.token)
+        self._mounts = Mounts(root, self._supplies, can_mount=self._is_sandboxed)
         self._runner = Runner(self._loop, self._work, self._users, self._supplies)
         #: What the machine has for it, whether the pool uses it or not.
         self._containers = containers
@@ -258,7 +260,7 @@ class Agent:
             self._fail("NodePreparationError", "The node could not be prepared", (("Message", str(error)),))
             return
         pool = self._pool
-        if pool.application_package_references or pool.certificate_references or pool.container_configuration:
+        if pool.needs_preparation:
             self._loop.in_thread("packages", 1, partial(self._install, pool), self._installed)
         else:
             self._begin(pool)
@@ -271,8 +273,10 @@ class Agent:
             self._containers.host.close()
 
     def _install(self, pool: PoolDocument) -> FailureInfo | None:
-        """Have the pool's packages, certificates and images. In a thread."""
+        """Have the pool's file systems, packages, certificates and images. In a thread."""
         try:
+            for served in self._mounts.mount_all(pool.mount_configuration or []):
+                self._loop.post(partial(self._serve, served))
             if pool.container_configuration:
                 if self._containers is None:
                     return failures.container_runtime_missing()
@@ -286,7 +290,19 @@ class Agent:
             return failures.package_failed(error.details)
         except (SupplyError, ValueError) as error:
             return failures.certificate_failed(str(error))
+        except MountError as error:
+            return failures.mount_failed(str(error))
         return None
+
+    def _serve(self, served: Served) -> None:
+        """Watch the process that serves a mount: without it, nothing there can be read any more."""
+        self._runner.trees.adopt(served.pid)
+
+        def lost(_: None) -> None:
+            failure = failures.mount_failed(f"The process that serves fsmounts/{served.path} has ended")
+            self._fail(failure.code, failure.message, failure.details)
+
+        self._loop.in_thread(f"mount {served.path}", 1, served.wait, lost)
 
     def _installed(self, failure: FailureInfo | None) -> None:
         if failure:

@@ -135,6 +135,46 @@ class StartTaskDocument(TaskDocument, frozen=True, rename="camel"):
     max_task_retry_count: int | None = None
 
 
+class AzureBlobMount(msgspec.Struct, frozen=True, rename="camel"):
+    account_name: str
+    container_name: str
+    relative_mount_path: str
+    account_key: str | None = None
+    sas_key: str | None = None
+    blobfuse_options: str | None = None
+
+
+class AzureFileShareMount(msgspec.Struct, frozen=True, rename="camel"):
+    account_name: str
+    azure_file_url: str
+    account_key: str
+    relative_mount_path: str
+    mount_options: str | None = None
+
+
+class NfsMount(msgspec.Struct, frozen=True, rename="camel"):
+    source: str
+    relative_mount_path: str
+    mount_options: str | None = None
+
+
+class CifsMount(msgspec.Struct, frozen=True, rename="camel"):
+    username: str
+    source: str
+    relative_mount_path: str
+    password: str
+    mount_options: str | None = None
+
+
+class MountConfiguration(msgspec.Struct, frozen=True, rename="camel"):
+    """One of them."""
+
+    azure_blob_file_system_configuration: AzureBlobMount | None = None
+    azure_file_share_configuration: AzureFileShareMount | None = None
+    nfs_mount_configuration: NfsMount | None = None
+    cifs_mount_configuration: CifsMount | None = None
+
+
 class _VirtualMachineConfiguration(msgspec.Struct, frozen=True, rename="camel"):
     container_configuration: ContainerConfiguration | None = None
 
@@ -144,7 +184,14 @@ class PoolDocument(msgspec.Struct, frozen=True, rename="camel"):
     certificate_references: list[CertificateReference] | None = None
     application_package_references: list[ApplicationPackageReference] | None = None
     user_accounts: list[UserAccount] | None = None
+    mount_configuration: list[MountConfiguration] | None = None
     virtual_machine_configuration: _VirtualMachineConfiguration | None = None
+
+    @property
+    def needs_preparation(self) -> bool:
+        """Whether nodes must fetch or mount anything before their start task."""
+        fetched = (self.certificate_references, self.application_package_references, self.mount_configuration)
+        return any(fetched) or self.container_configuration is not None
 
     @property
     def container_configuration(self) -> ContainerConfiguration | None:

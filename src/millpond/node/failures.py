@@ -69,6 +69,15 @@ def certificate_failed(message: str) -> FailureInfo:
     )
 
 
+def mount_failed(message: str) -> FailureInfo:
+    return FailureInfo(
+        "usererror",
+        "Mount Configuration Error",
+        "An error was encountered while configuring specified mount(s)",
+        (("Message", message),),
+    )
+
+
 def unknown_user(name: str) -> FailureInfo:
     return FailureInfo(
         "usererror",

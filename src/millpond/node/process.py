@@ -160,7 +160,8 @@ class Trees:
 
     def adopt(self, pid: int) -> None:
         """A child that was started elsewhere is one of the node's own processes, too."""
-        self._daemons.add(pid)
+        if Path(f"/proc/{pid}").exists():  # else it has been collected already
+            self._daemons.add(pid)
 
     def is_alive(self, daemon: int) -> bool:
         return daemon in self._daemons

@@ -46,6 +46,10 @@ class Supplies:
         """Where a container of the linked storage account can be read."""
         return self._read(f"containers/{urllib.parse.quote(container, safe='')}", str, cancelled)
 
+    def storage_url(self, account: str, cancelled: Cancellation) -> str:
+        """Where a storage account's blobs are served: the service's own accounts, or those of the world."""
+        return self._read(f"storage/{urllib.parse.quote(account, safe='')}", str, cancelled)
+
     def package_info(self, application_id: str, version: str | None, cancelled: Cancellation) -> PackageInfo:
         query = f"?{urllib.parse.urlencode({'version': version})}" if version else ""
         path = f"applications/{urllib.parse.quote(application_id, safe='')}{query}"

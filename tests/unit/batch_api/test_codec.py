@@ -235,3 +235,46 @@ def test_containers_may_have_an_empty_command_line() -> None:
     task = _read(TASK | {"commandLine": "", "containerSettings": {"imageName": "i"}}, tasks.TaskAdd)
     assert isinstance(task, common.Process)
     assert task.command_line == ""
+
+
+_BLOBS = {"accountName": "a", "containerName": "c", "relativeMountPath": "m", "accountKey": "k"}
+_NFS = {"nfsMountConfiguration": {"source": "host:/export", "relativeMountPath": "m"}}
+
+
+@pytest.mark.parametrize(
+    ("mounts", "name"),
+    [
+        ([{}], "mountConfiguration[0].azureBlobFileSystemConfiguration"),
+        (
+            [_NFS | {"azureBlobFileSystemConfiguration": _BLOBS}],
+            "mountConfiguration[0].azureBlobFileSystemConfiguration",
+        ),
+        ([_NFS, {"azureBlobFileSystemConfiguration": _BLOBS}], "mountConfiguration"),
+        ([_NFS] * 11, "mountConfiguration"),
+        *(
+            (
+                [{"azureBlobFileSystemConfiguration": _BLOBS | wrong}],
+                f"mountConfiguration[0].azureBlobFileSystemConfiguration.{name}",
+            )
+            for name, wrong in (
+                ("accountKey", {"sasKey": "s"}),
+                ("accountName", {"accountName": "a.example/"}),
+                ("relativeMountPath", {"relativeMountPath": "../shared"}),
+                ("relativeMountPath", {"relativeMountPath": "a/.."}),
+                ("relativeMountPath", {"relativeMountPath": "/a"}),
+            )
+        ),
+    ],
+)
+def test_mounts_have_one_kind_and_a_place_of_their_own(mounts: Any, name: str) -> None:
+    code, values = _refusal(POOL | {"mountConfiguration": mounts}, pools.PoolAdd)
+    assert (code, values["PropertyName"]) == ("InvalidPropertyValue", name)
+    assert _refusal({"mountConfiguration": mounts}, pools.PoolPatch)[1]["PropertyName"] == name
+
+
+@pytest.mark.parametrize("path", ["m", "a/b c", "..a/.b"])
+def test_mounts_may_be_anywhere_below_their_directory(path: str) -> None:
+    _read(
+        POOL | {"mountConfiguration": [{"azureBlobFileSystemConfiguration": _BLOBS | {"relativeMountPath": path}}]},
+        pools.PoolAdd,
+    )

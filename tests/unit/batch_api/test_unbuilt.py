@@ -56,7 +56,22 @@ def test_refused_members_are_members() -> None:
             POOL | {"networkConfiguration": {"endpointConfiguration": {"inboundNATPools": []}}},
             "networkConfiguration.endpointConfiguration",
         ),
-        (pools.PoolPatch, {"mountConfiguration": [{}]}, "mountConfiguration"),
+        (
+            pools.PoolPatch,
+            {
+                "mountConfiguration": [
+                    {
+                        "azureBlobFileSystemConfiguration": {
+                            "accountName": "a",
+                            "containerName": "c",
+                            "relativeMountPath": "m",
+                            "identityReference": {"resourceId": "i"},
+                        }
+                    }
+                ]
+            },
+            "mountConfiguration[0].azureBlobFileSystemConfiguration.identityReference",
+        ),
         (jobs.JobAdd, JOB | {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (jobs.JobPatch, {"allowTaskPreemption": True}, "allowTaskPreemption"),
         (

@@ -272,6 +272,8 @@ _RULES: dict[type[Model], dict[str, Any]] = {
     common.ResourceFile: {"httpUrl": "http://x/y", "filePath": "y"},
     common.UserIdentity: {"username": "u"},
     jobs.PoolInfo: {"poolId": "p"},
+    pools.AzureBlobMount: {"accountKey": "k"},
+    pools.MountConfiguration: {"nfsMountConfiguration": {"source": "h:/x", "relativeMountPath": "m"}},
     pools.LinuxUserConfiguration: {"uid": 7, "gid": 7},
 }
 
@@ -342,6 +344,11 @@ _COMPANIONS: dict[str, dict[str, Any]] = {
 
 #: Members that stand for each other, so that one alone is not valid beside the model's minimum.
 _ALTERNATIVES = {
+    (pools.AzureBlobMount, "sasKey"),
+    (pools.AzureBlobMount, "identityReference"),
+    (pools.MountConfiguration, "azureBlobFileSystemConfiguration"),
+    (pools.MountConfiguration, "azureFileShareConfiguration"),
+    (pools.MountConfiguration, "cifsMountConfiguration"),
     (common.ResourceFile, "storageContainerUrl"),
     (common.ResourceFile, "autoStorageContainerName"),
     (common.ResourceFile, "blobPrefix"),

@@ -57,6 +57,13 @@ async def _container(service: BatchService, account: str, request: Request) -> R
     return Response(encode(url), media_type="application/json")
 
 
+async def _storage(service: BatchService, account: str, request: Request) -> Response:
+    """Where a storage account's blobs are served: one of ours, or one of Azure's."""
+    return Response(
+        encode(service.auto_storage.account_url(request.path_params["storage"])), media_type="application/json"
+    )
+
+
 async def _certificate(service: BatchService, account: str, request: Request) -> Response:
     certificate = service.certificates.get(account, request.path_params["thumbprint"])
     if certificate is None:
@@ -88,4 +95,5 @@ ROUTES: list[BaseRoute] = [
     Route("/agents/{node:path}/certificates/{thumbprint}", _admitted(_certificate)),
     Route("/agents/{node:path}/containers/{container}", _admitted(_container)),
     Route("/agents/{node:path}/packages/{digest}", _admitted(_package)),
+    Route("/agents/{node:path}/storage/{storage}", _admitted(_storage)),
 ]

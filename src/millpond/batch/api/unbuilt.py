@@ -23,10 +23,9 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     pools.PoolSpecification: {
         "application_licenses": "There are no application licenses.",
         "cloud_service_configuration": "Nodes run Linux; specify virtualMachineConfiguration.",
-        "mount_configuration": "File systems cannot be mounted yet.",
     },
-    pools.PoolPatch: {
-        "mount_configuration": "File systems cannot be mounted yet.",
+    pools.AzureBlobMount: {
+        "identity_reference": "There are no managed identities; use an account key or a shared access signature.",
     },
     pools.VirtualMachineConfiguration: {
         "windows_configuration": "Nodes run Linux.",

@@ -105,6 +105,8 @@ _OCTAL = r"\A[0-7]{1,5}\Z"
 _PUBLIC_KEY = r"\A\s*(?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?\s*\Z"
 _ONE_LINE = r"\A[^\0\r\n]*\Z"
 _ENDPOINT = r"\A[A-Za-z0-9_.-]{1,77}\Z"
+_MOUNT_PATH = r"\A(?!\.{1,2}(?:/|\Z))[^/\\\0]+(?:/(?!\.{1,2}(?:/|\Z))[^/\\\0]+)*\Z"
+_STORAGE_ACCOUNT = r"\A[a-z0-9-]{1,63}\Z"
 
 #: What a value that does not match one of the patterns is told.
 PATTERN_REASONS = {
@@ -115,6 +117,8 @@ PATTERN_REASONS = {
     _VARIABLE: "The name is empty or contains '=' or a NUL character.",
     _WEB_URL: "The value is not a URL that begins with http:// or https://.",
     USER_NAME: "The name is none that a Linux system takes for a user.",
+    _MOUNT_PATH: "The path is empty, or leads out of the directory of mounts.",
+    _STORAGE_ACCOUNT: "The name is none that a storage account can have.",
     _OCTAL: "The mode is not an octal number.",
     _PUBLIC_KEY: "The value is not a public key of OpenSSH: its type, the key in base64, and perhaps a comment.",
     _ONE_LINE: "The value contains the end of a line or a NUL character.",
@@ -133,6 +137,9 @@ FileMode = Annotated[str, Meta(pattern=_OCTAL)]
 PublicKey = Annotated[str, Meta(pattern=_PUBLIC_KEY)]
 Password = Annotated[str, Meta(pattern=_ONE_LINE)]
 EndpointName = Annotated[str, Meta(pattern=_ENDPOINT)]
+#: Below the node's directory of mounts, and nowhere else.
+MountPath = Annotated[str, Meta(pattern=_MOUNT_PATH)]
+StorageAccountName = Annotated[str, Meta(pattern=_STORAGE_ACCOUNT)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 DisplayName = Annotated[str, Meta(max_length=1024)]
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]

@@ -21,6 +21,7 @@ from .fields import (
     Maybe,
     Model,
     Moment,
+    MountPath,
     Natural,
     NonEmpty,
     Opaque,
@@ -28,6 +29,7 @@ from .fields import (
     RetryCount,
     Secret,
     Since,
+    StorageAccountName,
     Until,
     wire_name,
 )
@@ -226,33 +228,40 @@ class NetworkConfiguration(Model, kw_only=True):
 
 
 class AzureBlobMount(Model, kw_only=True):
-    account_name: str
-    container_name: str
-    relative_mount_path: NonEmpty
+    account_name: StorageAccountName
+    container_name: NonEmpty
+    relative_mount_path: MountPath
     account_key: Annotated[Maybe[str], Secret()] = UNSET
     sas_key: Annotated[Maybe[str], Secret()] = UNSET
     blobfuse_options: Maybe[str] = UNSET
     identity_reference: Annotated[Maybe[IdentityReference], Since("2021-06-01")] = UNSET
 
+    def __post_init__(self) -> None:
+        given = [each for each in (self.account_key, self.sas_key, self.identity_reference) if each is not UNSET]
+        if len(given) != 1:
+            raise PropertyError(
+                "accountKey", "Exactly one of accountKey, sasKey and identityReference must be specified."
+            )
+
 
 class AzureFileShareMount(Model, kw_only=True):
-    account_name: str
-    azure_file_url: str
+    account_name: NonEmpty
+    azure_file_url: NonEmpty
     account_key: Annotated[str, Secret()]
-    relative_mount_path: NonEmpty
+    relative_mount_path: MountPath
     mount_options: Maybe[str] = UNSET
 
 
 class NfsMount(Model, kw_only=True):
-    source: str
-    relative_mount_path: NonEmpty
+    source: NonEmpty
+    relative_mount_path: MountPath
     mount_options: Maybe[str] = UNSET
 
 
 class CifsMount(Model, kw_only=True):
-    username: str
-    source: str
-    relative_mount_path: NonEmpty
+    username: NonEmpty
+    source: NonEmpty
+    relative_mount_path: MountPath
     password: Annotated[str, Secret()]
     mount_options: Maybe[str] = UNSET
 
@@ -262,6 +271,23 @@ class MountConfiguration(Model, kw_only=True):
     azure_file_share_configuration: Maybe[AzureFileShareMount] = UNSET
     nfs_mount_configuration: Maybe[NfsMount] = UNSET
     cifs_mount_configuration: Maybe[CifsMount] = UNSET
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, name) is not UNSET for name in self.__struct_fields__) != 1:
+            raise PropertyError(
+                "azureBlobFileSystemConfiguration", "Exactly one kind of file system must be specified."
+            )
+
+
+def _check_mounts(mounts: Maybe[list[MountConfiguration]]) -> None:
+    """No two file systems have the same place."""
+    paths: set[str] = set()
+    for mount in mounts or []:
+        for name in mount.__struct_fields__:
+            if (kind := getattr(mount, name)) is not UNSET:
+                if kind.relative_mount_path in paths:
+                    raise PropertyError("mountConfiguration", "Each relativeMountPath must be specified only once.")
+                paths.add(kind.relative_mount_path)
 
 
 class LinuxUserConfiguration(Model, kw_only=True):
@@ -369,6 +395,7 @@ class PoolSpecification(Model, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_resize_timeout(self.resize_timeout)
+        _check_mounts(self.mount_configuration)
         if self.enable_auto_scale is True:
             self._check_auto_scale()
         elif self.auto_scale_formula is not UNSET:
@@ -457,11 +484,16 @@ class PoolPatch(Model, kw_only=True):
     task_scheduling_policy: Annotated[Maybe[TaskSchedulingPolicy], Since("2025-06-01")] = UNSET
     user_accounts: Annotated[Maybe[list[UserAccount]], Since("2025-06-01")] = UNSET
     metadata: Maybe[list[MetadataItem]] = UNSET
-    mount_configuration: Annotated[Maybe[list[MountConfiguration]], Since("2025-06-01")] = UNSET
+    mount_configuration: Annotated[
+        Maybe[Annotated[list[MountConfiguration], Meta(max_length=10)]], Since("2025-06-01")
+    ] = UNSET
     target_node_communication_mode: Annotated[
         Maybe[NodeCommunicationMode], Since("2022-10-01"), Until("2024-02-01")
     ] = UNSET
     upgrade_policy: Annotated[Maybe[UpgradePolicy], Since("2025-06-01")] = UNSET
+
+    def __post_init__(self) -> None:
+        _check_mounts(self.mount_configuration)
 
 
 class PoolReplace(Model, kw_only=True):
