@@ -152,7 +152,7 @@ def test_a_mount_without_its_process_is_the_nodes_trouble(
 ) -> None:
     add_pool(raw, "lost", by_key(server, container.container_name, "data"))
     node_in(raw, "lost", "idle")
-    end = "for p in /proc/[0-9]*; do if grep -q blob_mount $p/cmdline; then kill -9 ${p#/proc/}; fi; done"
+    end = "for p in /proc/[0-9]*; do if grep -q [b]lob_mount $p/cmdline; then kill -9 ${p#/proc/}; fi; done"
     raw.send("POST", "/jobs/lost/tasks", make.task("end", f"/bin/sh -c '{end}'", **ADMIN))
     node = node_in(raw, "lost", "unusable")
     assert "fsmounts/data has ended" in node["errors"][0]["errorDetails"][0]["value"]
