@@ -296,7 +296,8 @@ def _blocks(blocks: Iterable[Block | Segment]) -> str:
 
 def page_list(found: PageList) -> str:
     ranges = "".join([_page_range(each) for each in found.ranges])
-    following = f"<NextMarker>{found.following}</NextMarker>" if found.following else "<NextMarker />"
+    # Old clients take every element for a range.
+    following = f"<NextMarker>{found.following}</NextMarker>" if found.following else ""
     return f"{DECLARATION}<PageList>{ranges}{following}</PageList>"
 
 
