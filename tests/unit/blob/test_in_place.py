@@ -341,3 +341,22 @@ async def test_an_account_without_immutability_says_so(store: Store, clock: SetC
     await store.write(blobs.put_blob, NAME, DRAFT, Content(1, "", b"x"))
     setting = store.write(holding.set_policy, NAME, wanted, NO_DEMANDS, BlobFeatures())
     assert await refusal(setting) == "FeatureNotSupportedForAccount"
+
+
+async def test_what_writes_to_a_blob_with_a_scope_names_it(store: Store) -> None:
+    def scoped(scope: str) -> Demands:
+        return Demands(encryption=Encryption(scope=scope))
+
+    await store.write(blobs.put_blob, NAME, APPEND._replace(demands=scoped("own")), EMPTY)
+    for scope, code in (
+        ("", "BlobUsesCustomerSpecifiedEncryption"),
+        ("other", "BlobCustomerSpecifiedEncryptionMismatch"),
+    ):
+        for work in (
+            store.write(append.append_block, NAME, added(1), scoped(scope), NO_APPEND_DEMANDS),
+            store.write(blobs.set_blob_metadata, NAME, {}, scoped(scope)),
+            store.write(blobs.snapshot_blob, NAME, {}, scoped(scope)),
+        ):
+            assert await refusal(work) == code
+    await store.write(append.append_block, NAME, added(1), scoped("own"), NO_APPEND_DEMANDS)
+    assert store.read(blobs.read_blob, NAME).blob.size == 1

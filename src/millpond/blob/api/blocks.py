@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..errors import error, invalid_header, invalid_query
-from ..model import Content
+from ..model import Block, Content
 from ..service import blocks
 from . import headers, xml
-from .answer import Answer, modified, xml_answer
+from .answer import Answer, encryption_headers, modified, xml_answer
 from .blobs import checksum_headers, draft, structured_headers, written
 from .call import Call, Checksums, read_document, stored, uploaded
 from .limits import CRC64_SINCE, body_limits
@@ -37,13 +37,13 @@ async def put_block(call: Call) -> Answer:
     call.store.read(blocks.check_put_block, call.name, block, demands)  # fail before all the bytes are here
     gives_crc64 = request.version >= CRC64_SINCE
     async with stored(call, pieces, Checksums.of(request), md5=not gives_crc64, crc64=gives_crc64) as content:
-        await call.store.write(blocks.put_block, call.name, block, content, demands)
-    return block_answer(call, content)
+        stored_block = await call.store.write(blocks.put_block, call.name, block, content, demands)
+    return block_answer(call, content, stored_block)
 
 
-def block_answer(call: Call, content: Content) -> Answer:
-    encrypted = ("x-ms-request-server-encrypted", "true")
-    return Answer(201, [*checksum_headers(content), encrypted, *structured_headers(call)])
+def block_answer(call: Call, content: Content, block: Block) -> Answer:
+    encrypted = [("x-ms-request-server-encrypted", "true"), *encryption_headers(block.encryption)]
+    return Answer(201, [*checksum_headers(content), *encrypted, *structured_headers(call)])
 
 
 async def put_block_list(call: Call) -> Answer:

@@ -167,5 +167,5 @@ async def put_block_from_url(call: Call) -> Answer:
         gives_crc64 = request.version >= CRC64_SINCE
         gives_md5 = not gives_crc64 or bool(expected.md5)
         async with stored(call, source.pieces, expected, md5=gives_md5, crc64=gives_crc64) as content:
-            await call.store.write(blocks.put_block, call.name, block, content, demands)
-    return block_answer(call, content)
+            stored_block = await call.store.write(blocks.put_block, call.name, block, content, demands)
+    return block_answer(call, content, stored_block)

@@ -82,7 +82,10 @@ def encryption(request: Request) -> Encryption:
     """The client's key, which is checked against its hash and not kept, or the scope, which a SAS may prescribe."""
     if "ses" not in request.query and request.headers.keys().isdisjoint(_ENCRYPTION_HEADERS):
         return NO_ENCRYPTION
-    scope = request.header(_SCOPE_HEADER) or request.parameter("ses")
+    scope, prescribed = request.header(_SCOPE_HEADER), request.parameter("ses")
+    if scope and prescribed and scope != prescribed:
+        raise invalid_header(_SCOPE_HEADER, scope)
+    scope = scope or prescribed
     if scope and not _SCOPE.fullmatch(scope):
         raise invalid_header(_SCOPE_HEADER, scope)
     key_hash = key_of(request)

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from ..errors import error
 from ..model import Blob, Content, ResourceName
 from ..store import Transaction
-from . import encryption, in_place
-from .blobs import find_blob_to_change
+from . import in_place
+from .blobs import check_encryption, find_blob_to_change
 from .conditions import Demands
 
 #: How often a blob can be appended to.
@@ -33,7 +33,7 @@ def check_append(
 ) -> Blob:
     """The blob that so many bytes may be appended to. Raises what keeps them from there."""
     blob = _find_append_blob(transaction, name, demands)
-    encryption.check_same(blob.encryption, demands.encryption)
+    check_encryption(transaction, name, blob, demands)
     if blob.in_place.is_sealed:
         raise error("BlobIsSealed")
     if blob.in_place.committed_blocks >= MAX_BLOCKS:

@@ -260,7 +260,7 @@ def set_blob_metadata(
 ) -> Blob:
     """With versioning this makes a new version of the same bytes."""
     blob = find_blob_to_change(transaction, name, demands)
-    encryption.check_key(blob.encryption, demands.encryption)
+    check_encryption(transaction, name, blob, demands)
     immutability.check(blob, transaction.now)
     history.keep_before_change(transaction, blob, features)
     version = history.new_version(transaction, blob, transaction.now, features)
@@ -334,7 +334,7 @@ def snapshot_blob(
     blob = find_blob(transaction, name)
     check_use(blob.lease, demands.lease_id, transaction.now)
     check_write(demands._replace(lease_id=""), blob.last_modified, tags=blob.tags)
-    encryption.check_key(blob.encryption, demands.encryption)
+    check_encryption(transaction, name, blob, demands)
     check_online(blob)
     moment = transaction.next_generation(blob)
     snapshot = blob._replace(id=0, generation=moment, snapshot=moment, version=0, lease=NO_LEASE)
@@ -357,6 +357,13 @@ def find_blob_to_change(transaction: Transaction, name: ResourceName, demands: D
     check_no_pending_copy(blob)
     check_online(blob)
     return blob
+
+
+def check_encryption(transaction: Transaction, name: ResourceName, blob: Blob, demands: Demands) -> None:
+    """Raises what is wrong with the key or the scope, which may be its container's, of a request that writes to it."""
+    if demands.encryption != blob.encryption:
+        given = encryption.of_new_blob(find_container(transaction, name), demands.encryption)
+        encryption.check_same(blob.encryption, given)
 
 
 def _change(transaction: Transaction, changed: Blob) -> Blob:

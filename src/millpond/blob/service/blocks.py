@@ -13,7 +13,7 @@ from ..store import Transaction
 from .blobs import BlobDraft, Extent, find_blob, find_place, store_blob
 from .conditions import NO_DEMANDS, Demands, check_read
 from .containers import find_container
-from .encryption import check_key, of_new_blob
+from .encryption import check_same, of_new_blob
 from .lease import check_use
 from .names import check_blob_name
 
@@ -66,10 +66,11 @@ def check_is_block_blob(blob: Blob) -> None:
 
 def put_block(
     transaction: Transaction, name: ResourceName, block_id: str, content: Content, demands: Demands = NO_DEMANDS
-) -> None:
+) -> Block:
     container = check_put_block(transaction, name, block_id, demands)
-    encryption = of_new_blob(container, demands.encryption)
-    transaction.put_block(container.id, name.blob, Block(block_id, content.size, content.file, encryption))
+    block = Block(block_id, content.size, content.file, of_new_blob(container, demands.encryption))
+    transaction.put_block(container.id, name.blob, block)
+    return block
 
 
 def put_block_list(
@@ -98,7 +99,7 @@ def put_block_list(
         block = choices[source].get(block_id)
         if block is None:
             raise error("InvalidBlockList")
-        check_key(block.encryption, encryption)
+        check_same(block.encryption, encryption)
         segments.append(Segment(size, block.size, block_id, block.file))
         size += block.size
     return store_blob(transaction, place, draft, Extent(size, None if segments else b"", segments))

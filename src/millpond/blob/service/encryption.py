@@ -22,18 +22,17 @@ def of_new_blob(container: Container, asked: Encryption) -> Encryption:
 
 
 def check_key(of_blob: Encryption, given: Encryption) -> None:
-    """Raises what is wrong with the key that comes with a request, or with its absence."""
-    if of_blob.key_hash == given.key_hash:
-        return
-    if not given.key_hash:
-        raise error("BlobUsesCustomerSpecifiedEncryption")
-    if not of_blob.key_hash:
-        raise error("BlobDoesNotUseCustomerSpecifiedEncryption")
-    raise error("BlobCustomerSpecifiedEncryptionMismatch")
+    """Raises what is wrong with the key of a request that reads a blob; its scope does not matter."""
+    if of_blob.key_hash != given.key_hash:
+        check_same(of_blob._replace(scope=""), given._replace(scope=""))
 
 
 def check_same(of_blob: Encryption, given: Encryption) -> None:
-    """:func:`check_key`, for new bytes of a blob: a scope that comes with them must be that of the blob, too."""
-    check_key(of_blob, given)
-    if given.scope and given.scope != of_blob.scope:
-        raise error("BlobCustomerSpecifiedEncryptionMismatch")
+    """Raises what is wrong with the key or the scope of a request that writes to a blob."""
+    for wanted, found in zip(of_blob, given, strict=True):
+        if wanted and not found:
+            raise error("BlobUsesCustomerSpecifiedEncryption")
+        if found and not wanted:
+            raise error("BlobDoesNotUseCustomerSpecifiedEncryption")
+        if wanted != found:
+            raise error("BlobCustomerSpecifiedEncryptionMismatch")

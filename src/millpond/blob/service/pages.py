@@ -11,8 +11,8 @@ from typing import Final, Literal, NamedTuple
 from ..errors import error
 from ..model import Blob, Content, ContentProperties, ResourceName
 from ..store import Transaction
-from . import encryption, in_place
-from .blobs import Span, extent, find_blob, find_blob_to_change
+from . import in_place
+from .blobs import Span, check_encryption, extent, find_blob, find_blob_to_change
 from .conditions import NO_DEMANDS, Demands, check_read
 from .segments import PageRange, page_changes, page_ranges
 
@@ -100,7 +100,7 @@ def check_pages(transaction: Transaction, name: ResourceName, pages: Pages, dema
     blob = find_blob_to_change(transaction, name, demands)
     _check_is_page_blob(blob)
     in_place.check_may_change(transaction, blob)
-    encryption.check_same(blob.encryption, demands.encryption)
+    check_encryption(transaction, name, blob, demands)
     if not pages.of_sequence.hold_for(blob.in_place.sequence_number):
         raise error("SequenceNumberConditionNotMet")
     if pages.end > blob.size:
