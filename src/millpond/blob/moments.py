@@ -1,15 +1,26 @@
-"""The text of the moments that name snapshots and versions."""
+"""The text of moments: those that name snapshots and versions, and the dates of headers."""
 
 from __future__ import annotations
 
 import re
 import time
+from functools import lru_cache
 
-from millpond.common.clock import SECOND, from_iso
+from millpond.common.clock import SECOND, from_iso, to_http
 
 _FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})(\d)Z")
 #: A moment before there was anything.
 _NEVER = 1
+
+
+def http_date(moment: int) -> str:
+    """:func:`~millpond.common.clock.to_http`, remembered: it takes long beside the rest of a small answer."""
+    return _http_date(moment // SECOND)
+
+
+@lru_cache(4096)
+def _http_date(second: int) -> str:
+    return to_http(second * SECOND)
 
 
 def to_snapshot(moment: int) -> str:

@@ -19,6 +19,19 @@ OLDEST_VERSION = "2015-02-21"
 #: The version of a request that names none.
 DEFAULT_VERSION = "2025-11-05"
 
+#: The versions before that, which the service still takes as an account's default.
+_OLDER_VERSIONS = frozenset(
+    {
+        "2008-10-27",
+        "2009-04-14",
+        "2009-07-17",
+        "2009-09-19",
+        "2011-08-18",
+        "2012-02-12",
+        "2013-08-15",
+        "2014-02-14",
+    }
+)
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d")
 _SIGNER = re.compile(r"SharedKey(?:Lite)? ([a-z0-9]+):")
 
@@ -49,7 +62,7 @@ class Request:
         version = self.header("x-ms-version") or self.parameter("sv")
         self.names_version = bool(version)
         self.version = version or DEFAULT_VERSION
-        if not _VERSION.fullmatch(self.version) or self.version < OLDEST_VERSION:
+        if not is_served(self.version):
             if "x-ms-version" in self.headers:
                 raise invalid_header("x-ms-version", self.version)
             self.version = DEFAULT_VERSION  # the SAS is looked at later
@@ -71,6 +84,15 @@ class Request:
         """The value of a query parameter, the first of several."""
         values = self.query.get(name)
         return values[0] if values else default
+
+
+def is_published(version: str) -> bool:
+    """Whether there is such a version, or may be one that came later than this service."""
+    return version in _OLDER_VERSIONS or is_served(version)
+
+
+def is_served(version: str) -> bool:
+    return bool(_VERSION.fullmatch(version)) and version >= OLDEST_VERSION
 
 
 def _names_as_sent(scope: Mapping[str, Any]) -> list[str]:

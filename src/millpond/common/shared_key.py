@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 from collections.abc import Iterable
 
 
 def sign(key: bytes, text: str) -> str:
     """Base64 of the HMAC-SHA256 of ``text``."""
-    return base64.b64encode(hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()).decode()
+    return base64.b64encode(hmac.digest(key, text.encode("utf-8", "surrogateescape"), "sha256")).decode()
 
 
 def is_signed(signature: str, keys: Iterable[bytes], candidates: Iterable[str]) -> bool:

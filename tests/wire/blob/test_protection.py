@@ -16,7 +16,10 @@ from azure.storage.blob import (
     StaticWebsite,
 )
 from tests.servers import Server, millpond, running_server, start_server
+from tests.wire.blob.raw import RawClient
 from tests.wire.blob.test_durability import killed
+
+from millpond.blob.request import DEFAULT_VERSION
 
 LEASE = "1d3a1e5c-25a0-4d4e-b2d0-3f4f2a9b6c11"
 
@@ -55,6 +58,22 @@ def test_service_properties_change_part_by_part(server: Server) -> None:
             service.set_service_properties(cors=[CorsRule(["*"], ["GET"])] * 6)
         service.set_service_properties(cors=[])
         assert service.get_service_properties()["cors"] == []
+
+
+def test_any_published_version_may_be_the_default(server: Server) -> None:
+    raw = RawClient.of(server.credentials)
+    path = raw.path("?restype=service&comp=properties")
+    with client(server) as service:
+        for version, served in (("2013-08-15", None), ("2015-02-21", "2015-02-21"), ("2030-01-01", "2030-01-01")):
+            service.set_service_properties(target_version=version)
+            assert service.get_service_properties()["target_version"] == version
+            answer = raw.signed("GET", path, {"x-ms-version": ""})
+            assert answer.status == 200
+            assert answer.headers["x-ms-version"] == (served or DEFAULT_VERSION)  # older ones are not served
+        for version in ("2013-08-16", "yesterday"):
+            with pytest.raises(HttpResponseError) as refused:
+                service.set_service_properties(target_version=version)
+            assert refused.value.error_code == "InvalidXmlNodeValue"  # type: ignore[attr-defined]
 
 
 def test_a_deleted_container_is_listed_and_restored(server: Server) -> None:

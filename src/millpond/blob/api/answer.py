@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
-from millpond.common.clock import SECOND, to_etag, to_http
+from millpond.common.clock import to_etag
 from millpond.common.config import BlobFeatures
 from millpond.common.errors import ServiceError
 
 from ..content import checksums
 from ..errors import CopySourceError
 from ..model import NOT_IMMUTABLE, Blob, Container, CopyState, Encryption, Immutability, Lease, Metadata
-from ..moments import to_snapshot
+from ..moments import http_date, to_snapshot
 from ..service.blobs import RangeError, Reading
 from ..service.conditions import NotModifiedError
 from ..service.lease import INFINITE, is_locked, state_of
@@ -70,16 +69,6 @@ def error_answer(failure: ServiceError | NotModifiedError, request_id: str, time
 
 def modified(last_modified: int) -> Headers:
     return [("etag", f'"{to_etag(last_modified)}"'), ("last-modified", http_date(last_modified))]
-
-
-def http_date(moment: int) -> str:
-    """:func:`~millpond.common.clock.to_http`, remembered: it takes long beside the rest of a small answer."""
-    return _http_date(moment // SECOND)
-
-
-@lru_cache(4096)
-def _http_date(second: int) -> str:
-    return to_http(second * SECOND)
 
 
 def metadata_headers(metadata: Metadata) -> Headers:

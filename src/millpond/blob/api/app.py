@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from millpond.common.clock import Clock, SystemClock, to_iso
@@ -17,7 +18,7 @@ from ..content import ContentStore
 from ..copier import Copier
 from ..errors import error
 from ..remote import Remote
-from ..request import Request
+from ..request import Request, is_served
 from ..service.conditions import NotModifiedError
 from ..store import Store, Transaction
 from . import headers
@@ -115,7 +116,8 @@ class BlobApp:
         request.read(query_string, self._accounts)
         if not request.names_version:
             properties = self._service.store.read(Transaction.get_service_properties, request.resource.account)
-            request.version = properties.default_version or request.version
+            if is_served(properties.default_version):
+                request.version = properties.default_version
         operation = find_operation(request)
         if request.method == "PUT":
             headers.metadata(request)  # a name that is wrong cannot be signed in a way that both sides agree on
@@ -144,6 +146,7 @@ class _CaseKept(bytes):
         return self
 
 
+@lru_cache(1024)
 def _encode_name(name: str) -> bytes:
     encoded = name.encode("latin-1")
     return _CaseKept(encoded) if encoded.startswith(b"x-ms-meta-") else encoded

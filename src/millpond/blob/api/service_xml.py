@@ -16,7 +16,7 @@ from ..properties import (
     ServiceProperties,
     StaticWebsite,
 )
-from ..request import OLDEST_VERSION
+from ..request import is_published
 from .xml import DECLARATION, element, parse
 
 _MAX_DAYS = 365
@@ -203,7 +203,7 @@ def _read_cors_rule(node: Element) -> CorsRule:
 
 def _read_default_version(node: Element) -> str:
     text = (node.text or "").strip()
-    if text and not (len(text) == len(OLDEST_VERSION) and text >= OLDEST_VERSION):
+    if text and not is_published(text):
         raise _wrong("DefaultServiceVersion", text)
     return text
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import get_args
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from millpond.common.clock import DAY, from_iso, to_etag, to_http
+from millpond.common.clock import DAY, from_iso, to_etag
 
 from ..content import checksums
 from ..errors import error
 from ..model import (
+    NO_ENCRYPTION,
     NOT_IMMUTABLE,
     Blob,
     Block,
@@ -26,7 +28,7 @@ from ..model import (
     StoredPolicy,
     Tags,
 )
-from ..moments import to_snapshot
+from ..moments import http_date, to_snapshot
 from ..request import Request
 from ..service.blocks import BlockLists, BlockSource
 from ..service.containers import ContainerPage, version_of
@@ -47,6 +49,7 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"
 _SPECIAL = re.compile(r'[&<>"\r]')
 #: What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_NOT_PLAIN = re.compile(f"{_SPECIAL.pattern}|{_UNWRITABLE.pattern}")
 _BLOCK_SOURCES = frozenset(get_args(BlockSource))
 
 
@@ -90,14 +93,14 @@ def _echo(request: Request) -> str:
 
 def _container(container: Container, now: int, *, metadata: bool, immutable: bool) -> str:
     deleted = (
-        f"<DeletedTime>{to_http(container.deleted_at)}</DeletedTime>{_remaining_days(container.purge_at, now)}"
+        f"<DeletedTime>{http_date(container.deleted_at)}</DeletedTime>{_remaining_days(container.purge_at, now)}"
         if container.deleted_at
         else ""
     )
     return (
         f"<Container><Name>{container.name}</Name>"
         + (f"<Version>{version_of(container)}</Version><Deleted>true</Deleted>" if container.deleted_at else "")
-        + f"<Properties><Last-Modified>{to_http(container.last_modified)}</Last-Modified>"
+        + f"<Properties><Last-Modified>{http_date(container.last_modified)}</Last-Modified>"
         f'<Etag>"{to_etag(container.last_modified)}"</Etag>{_lease(container.lease, now)}'
         f"{_optional('PublicAccess', container.public_access)}"
         "<HasImmutabilityPolicy>false</HasImmutabilityPolicy><HasLegalHold>false</HasLegalHold>"
@@ -145,26 +148,23 @@ def _prefix(prefix: BlobPrefix) -> str:
 
 
 def _name(name: str) -> str:
+    if not _NOT_PLAIN.search(name):
+        return f"<Name>{name}</Name>"
     if _UNWRITABLE.search(name):
         return f'<Name Encoded="true">{quote(name, safe="/")}</Name>'
     return f"<Name>{escape(name)}</Name>"
 
 
 def _blob(blob: Blob, include: frozenset[str], now: int) -> str:
-    properties = blob.properties
-    md5 = checksums.encode(properties.content_md5) if properties.content_md5 else ""
+    content_type, encoding, language, disposition, cache_control, content_md5 = blob.properties
+    md5 = f"<Content-MD5>{checksums.encode(content_md5)}</Content-MD5>" if content_md5 else "<Content-MD5 />"
     return (
         f"<Blob>{_name(blob.name)}{_identity(blob)}<Properties>"
-        f"<Creation-Time>{to_http(blob.created_at)}</Creation-Time>"
-        f"<Last-Modified>{to_http(blob.last_modified)}</Last-Modified>"
+        f"<Creation-Time>{http_date(blob.created_at)}</Creation-Time>"
+        f"<Last-Modified>{http_date(blob.last_modified)}</Last-Modified>"
         f"<Etag>{to_etag(blob.last_modified)}</Etag>"
         f"<Content-Length>{blob.size}</Content-Length>"
-        f"{element('Content-Type', properties.content_type)}"
-        f"{element('Content-Encoding', properties.content_encoding)}"
-        f"{element('Content-Language', properties.content_language)}"
-        f"{element('Content-MD5', md5)}"
-        f"{element('Cache-Control', properties.cache_control)}"
-        f"{element('Content-Disposition', properties.content_disposition)}"
+        f"{_before_md5(content_type, encoding, language)}{md5}{_after_md5(cache_control, disposition)}"
         f"<BlobType>{blob.type}</BlobType>{_tier(blob) if blob.type == 'BlockBlob' or blob.access_tier else ''}"
         f"{'' if blob.type == 'BlockBlob' else _in_place(blob)}"
         f"{'' if blob.snapshot else _lease(blob.lease, now)}"
@@ -172,9 +172,9 @@ def _blob(blob: Blob, include: frozenset[str], now: int) -> str:
         f"<ServerEncrypted>true</ServerEncrypted>{_encryption(blob.encryption)}"
         + (_immutability(blob.immutability, include) if blob.immutability != NOT_IMMUTABLE else "")
         + (f"<TagCount>{len(blob.tags)}</TagCount>" if blob.tags and "tags" in include else "")
-        + (f"<LastAccessTime>{to_http(blob.accessed_at)}</LastAccessTime>" if blob.accessed_at else "")
+        + (f"<LastAccessTime>{http_date(blob.accessed_at)}</LastAccessTime>" if blob.accessed_at else "")
         + (
-            f"<DeletedTime>{to_http(blob.deleted_at)}</DeletedTime>{_remaining_days(blob.purge_at, now)}"
+            f"<DeletedTime>{http_date(blob.deleted_at)}</DeletedTime>{_remaining_days(blob.purge_at, now)}"
             if blob.deleted_at
             else ""
         )
@@ -193,17 +193,36 @@ def _in_place(blob: Blob) -> str:
 
 
 def _encryption(encryption: Encryption) -> str:
+    if encryption == NO_ENCRYPTION:
+        return ""
     return _optional("CustomerProvidedKeySha256", encryption.key_hash) + _optional("EncryptionScope", encryption.scope)
 
 
 def _immutability(immutability: Immutability, include: frozenset[str]) -> str:
     text = ""
     if immutability.until and "immutabilitypolicy" in include:
-        text += element("ImmutabilityPolicyUntilDate", to_http(immutability.until))
+        text += element("ImmutabilityPolicyUntilDate", http_date(immutability.until))
         text += element("ImmutabilityPolicyMode", "locked" if immutability.is_locked else "unlocked")
     if immutability.legal_hold and "legalhold" in include:
         text += "<LegalHold>true</LegalHold>"
     return text
+
+
+# Remembered, since the blobs of a container mostly have the same ones.
+
+
+@lru_cache(256)
+def _before_md5(content_type: str, encoding: str, language: str) -> str:
+    return (
+        element("Content-Type", content_type)
+        + element("Content-Encoding", encoding)
+        + element("Content-Language", language)
+    )
+
+
+@lru_cache(256)
+def _after_md5(cache_control: str, disposition: str) -> str:
+    return element("Cache-Control", cache_control) + element("Content-Disposition", disposition)
 
 
 def _identity(blob: Blob) -> str:
@@ -232,7 +251,7 @@ def _tier(blob: Blob) -> str:
         text += f"<SmartAccessTier>{DEFAULT_TIER}</SmartAccessTier>"
     tiering = blob.tiering
     if tiering.changed_at:
-        text += f"<AccessTierChangeTime>{to_http(tiering.changed_at)}</AccessTierChangeTime>"
+        text += f"<AccessTierChangeTime>{http_date(tiering.changed_at)}</AccessTierChangeTime>"
     if tiering.target:
         text += (
             f"<ArchiveStatus>{archive_status(blob)}</ArchiveStatus>"
@@ -253,7 +272,7 @@ def _copy(copy: CopyState) -> str:
         + _optional(
             "CopyDestinationSnapshot", to_snapshot(copy.destination_snapshot or 0) if copy.destination_snapshot else ""
         )
-        + (f"<CopyCompletionTime>{to_http(copy.completed_at)}</CopyCompletionTime>" if copy.completed_at else "")
+        + (f"<CopyCompletionTime>{http_date(copy.completed_at)}</CopyCompletionTime>" if copy.completed_at else "")
         + _optional("CopyStatusDescription", copy.description)
     )
 

@@ -55,8 +55,10 @@ class Sas(NamedTuple):
 
 
 def read_sas(query: Mapping[str, list[str]]) -> Sas:
+    fields = {name: values[0] for name, values in query.items()}
+
     def field(name: str) -> str:
-        return query[name][0] if name in query else ""
+        return fields.get(name, "")
 
     return Sas(
         version=field("sv"),

@@ -41,7 +41,7 @@ class Crc64:
 
 def encode(digest: bytes) -> str:
     """As it stands in a header."""
-    return base64.b64encode(digest).decode()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def decode(text: str, size: int | None) -> bytes:

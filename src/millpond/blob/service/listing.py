@@ -10,8 +10,9 @@ from .containers import find_container
 from .names import after_prefix
 from .tier import arrived
 
-#: Blobs looked at in one go while a delimiter folds them into prefixes; the rest of a prefix is skipped.
-_FOLDED_AT_ONCE = 100
+#: Blobs looked at first where a delimiter may fold them; twice as many after a look that used all of them, a quarter
+#: as many after one that folded most of them into prefixes, the rest of which is skipped.
+_FOLDED_AT_FIRST = 16
 
 
 class BlobListing(NamedTuple):
@@ -51,14 +52,35 @@ def list_blobs(transaction: Transaction, name: ResourceName, listing: BlobListin
     before = after_prefix(listing.prefix)
     if listing.end:
         before = listing.end if before is None else min(before, listing.end)
-    first: str | None = max(listing.prefix, listing.first)
+    first = max(listing.prefix, listing.first)
     generation = listing.first_generation if first == listing.first else 0
+    wanted = listing.length + 1  # one more than a page: the next one's first
+    if listing.delimiter:
+        items = _folded(transaction, container, listing, first, generation, before=before, count=wanted)
+    else:
+        items = [*_next_blobs(transaction, container, listing, first, generation, before=before, count=wanted)]
+    following = items[listing.length] if len(items) > listing.length else None
+    return BlobPage(items[: listing.length], following)
+
+
+def _folded(
+    transaction: Transaction,
+    container: Container,
+    listing: BlobListing,
+    start: str,
+    generation: int,
+    *,
+    before: str | None,
+    count: int,
+) -> list[Blob | BlobPrefix]:
+    """The next blobs and prefixes of a list with a delimiter."""
+    first: str | None = start
     items: list[Blob | BlobPrefix] = []
-    while first is not None and len(items) <= listing.length:  # one more than a page: the next one's first
-        wanted = listing.length + 1 - len(items)
-        if listing.delimiter:
-            wanted = min(wanted, _FOLDED_AT_ONCE)
+    at_once = _FOLDED_AT_FIRST
+    while first is not None and len(items) < count:
+        wanted = min(at_once, count - len(items))
         blobs = _next_blobs(transaction, container, listing, first, generation, before=before, count=wanted)
+        had = len(items)
         for blob in blobs:
             if first is None or (blob.name, blob.generation) < (first, generation):  # folded already
                 continue
@@ -70,14 +92,13 @@ def list_blobs(transaction: Transaction, name: ResourceName, listing: BlobListin
                 first, generation = blob.name, blob.generation + 1
         if len(blobs) < wanted:
             break
-    following = items[listing.length] if len(items) > listing.length else None
-    return BlobPage(items[: listing.length], following)
+        used = len(items) - had
+        at_once = at_once * 2 if used == wanted else max(1, at_once // 4) if used * 2 < wanted else at_once
+    return items
 
 
 def _fold(name: str, listing: BlobListing) -> str:
     """The prefix that stands for this name, or nothing where it stands for itself."""
-    if not listing.delimiter:
-        return ""
     cut = name.find(listing.delimiter, len(listing.prefix))
     return name[: cut + len(listing.delimiter)] if cut >= 0 else ""
 

@@ -32,6 +32,7 @@ from ..model import (
 )
 from ..properties import ServiceProperties
 
+_new = tuple.__new__
 _NO_METADATA: Final[Metadata] = MappingProxyType({})
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_policies = msgspec.json.Decoder(tuple[StoredPolicy, ...]).decode
@@ -95,10 +96,11 @@ def blob_from(row: Sequence[Any]) -> Blob:
     """A blob of a row with all columns of its table, in their order, with or without the last one (``data``)."""
     metadata, access_tier, copy, blob_type, generation, snapshot, version, deleted_at, purge_at = row[12:21]
     lease, tiering, accessed_at, in_place, encryption, immutability, tags = row[21:28]
-    return Blob._make(
+    return _new(  # half the time of Blob(...) and of Blob._make; a page of a list has thousands
+        Blob,
         (
             *row[:6],
-            ContentProperties._make(row[6:12]),
+            _new(ContentProperties, row[6:12]),
             _NO_METADATA if metadata == "{}" else _decode_metadata(metadata),
             access_tier,
             _decode_copy(copy) if copy else None,
@@ -116,7 +118,7 @@ def blob_from(row: Sequence[Any]) -> Blob:
             _decode_encryption(encryption) if encryption else NO_ENCRYPTION,
             _decode_immutability(immutability) if immutability else NOT_IMMUTABLE,
             tags_from(tags),
-        )
+        ),
     )
 
 
