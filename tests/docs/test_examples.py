@@ -203,3 +203,16 @@ def test_program_that_asks_why_runs(server: Server, tmp_path: Path) -> None:
     script.write_text(_EXPLAINED + example.text)
     printed = run_client("tutorial-today", script, env=server.credentials).stdout
     assert printed.startswith("active True\nPoolNotFound There is no pool farm.")
+
+
+def test_commands_of_the_blob_page_run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.txt").write_text("hello")
+    printed = []
+    for command in _examples("sh", "docs/blob-command.md")[0].text.splitlines():
+        done = millpond(*shlex.split(command)[1:], "--data", server.data)
+        assert (done.returncode, done.stderr) == (0, "")
+        printed.append(done.stdout)
+    assert (tmp_path / "texts" / "a.txt").read_text() == "hello"
+    assert printed[3] == "hello"

@@ -11,10 +11,13 @@ import typer
 
 from millpond import __version__
 
+from .blob.app import app as blob_app
 from .errors import CommandError
+from .options import ConfigOption, DataOption
+from .options import settings_of as _settings
 
 if TYPE_CHECKING:
-    from millpond.common.config import Settings
+    pass
 
 app = typer.Typer(
     name="millpond",
@@ -27,18 +30,13 @@ account_app = typer.Typer(help="The accounts that clients sign their requests wi
 app.add_typer(account_app, name="account")
 packages_app = typer.Typer(help="The application packages that nodes can have.", no_args_is_help=True)
 app.add_typer(packages_app, name="app")
+app.add_typer(blob_app, name="blob")
 explain_app = typer.Typer(
     help="Why something is in its state, and what it waits for. Exit code 3: until somebody does something about it.",
     no_args_is_help=True,
 )
 app.add_typer(explain_app, name="explain")
 
-DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="The data directory.", show_default="the user's own")
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML; options here come first.")
-]
 KindOption = Annotated[
     Literal["batch", "storage"] | None, typer.Option("--kind", help="Needed where both kinds have the name.")
 ]
@@ -390,15 +388,3 @@ def tutorial(
     from .tutorial import run_tutorial
 
     run_tutorial(keep=keep, yes=yes)
-
-
-def _settings(config: Path | None, data: Path | None, **options: object) -> Settings:
-    import msgspec
-
-    from millpond.common.config import load_settings
-
-    try:
-        settings = load_settings(config, data=data, **options)
-    except ValueError as error:
-        raise CommandError(f"{config}: {error}" if config else str(error)) from error
-    return msgspec.structs.replace(settings, data=settings.data.expanduser().absolute())
