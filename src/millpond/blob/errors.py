@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from typing import Final
 
 from millpond.common.errors import ServiceError
+
+#: Of the database: no room for the rows themselves, and none for the index of its log.
+_SQLITE_FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 #: Code → (HTTP status, message), as the service documents them.
 ERRORS: Final[dict[str, tuple[int, str]]] = {
@@ -184,6 +189,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "SourceConditionNotMet": (412, "The source condition specified using HTTP conditional header(s) is not met."),
     "TagsTooLarge": (400, "The tags specified exceed the maximum permissible limit."),
     "TargetConditionNotMet": (412, "The target condition specified using HTTP conditional header(s) is not met."),
+    "ServerBusy": (503, "The server is currently unable to receive requests. Please retry your request."),
     "UnauthorizedBlobOverwrite": (403, "This request is not authorized to perform blob overwrites."),
     "UnsupportedHttpVerb": (405, "The resource doesn't support specified Http Verb."),
     "UnsupportedXmlNode": (400, "One of the XML nodes specified in the request body is not supported."),
@@ -197,6 +203,13 @@ class CopySourceError(ServiceError):
         super().__init__(status, "CannotVerifyCopySource", message)
         self.source_status = source_status or status
         self.source_code = source_code
+
+
+def is_full(failure: Exception) -> bool:
+    """Whether it says that there is no room on the disk, or that its owner may not have more of it."""
+    if isinstance(failure, sqlite3.Error):
+        return getattr(failure, "sqlite_errorcode", None) in _SQLITE_FULL
+    return isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def error(code: str, **details: str) -> ServiceError:

@@ -16,7 +16,7 @@ from ..auth import authorize
 from ..collector import Collector
 from ..content import ContentStore
 from ..copier import Copier
-from ..errors import error
+from ..errors import error, is_full
 from ..remote import Remote
 from ..request import Request, is_served
 from ..service.conditions import NotModifiedError
@@ -96,9 +96,8 @@ class BlobApp:
             answer = error_answer(failure, request_id, to_iso(self._clock.now()))
         except DisconnectError:
             return
-        except Exception:
-            _log.exception("%s %s, request %s", request.method, request.raw_path, request_id)
-            answer = error_answer(error("InternalError"), request_id, to_iso(self._clock.now()))
+        except Exception as failure:
+            answer = error_answer(_answerable(failure, request, request_id), request_id, to_iso(self._clock.now()))
         start = _start(request, request_id, answer)
         if answer.reading is None:
             await send(start)
@@ -123,6 +122,15 @@ class BlobApp:
             headers.metadata(request)  # a name that is wrong cannot be signed in a way that both sides agree on
         access = authorize(request, operation.need, self._accounts, self._service.store, self._clock.now())
         return await operation.handler(Call(self._service, request, access, receive))
+
+
+def _answerable(failure: Exception, request: Request, request_id: str) -> ServiceError:
+    """The service's error for one of this machine: where a disk is full, one that clients come back after."""
+    if is_full(failure):
+        _log.error("%s %s, request %s: the disk is full", request.method, request.raw_path, request_id)
+        return error("ServerBusy", Reason="The disk of the service is full.")
+    _log.error("%s %s, request %s", request.method, request.raw_path, request_id, exc_info=failure)
+    return error("InternalError")
 
 
 def _start(request: Request, request_id: str, answer: Answer) -> dict[str, Any]:

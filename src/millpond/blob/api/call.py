@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from ..errors import error, invalid_header
 from ..model import Content, ResourceName
 from ..remote import Remote
 from ..request import Request
-from ..store import Store
+from ..store import Store, Transaction
 from . import headers, structured
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -119,6 +120,10 @@ async def stored(
         yield content
     except ServiceError:
         await upload.discard()
+        raise
+    except sqlite3.Error:  # as where the disk is full; it has been rolled back by now, so that the rows tell
+        if not call.store.read(Transaction.is_used, content.file):
+            await upload.discard()
         raise
     if content.file:
         call.service.content.publish(content.file)

@@ -20,6 +20,8 @@ from millpond.common.clock import Clock
 
 #: Threads for writing, syncing, hashing and reading. More than there are cores, for most of them wait for the disk.
 _THREADS = 8
+#: Bytes of the disk that no content takes, so that there is room for the rows of deletions, which make room.
+_RESERVE = 16 << 20
 
 
 class ContentStore:
@@ -40,6 +42,12 @@ class ContentStore:
         self.threads.shutdown()
         os.close(self._incoming_directory)
 
+    def check_room(self, size: int) -> None:
+        """Raises ``OSError`` where so many bytes more would leave too little of the disk."""
+        disk = os.statvfs(self._incoming_directory)
+        if disk.f_bavail * disk.f_frsize < _RESERVE + size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def create(self) -> tuple[str, int]:
         """The name of a new file, and a descriptor to write it with."""
         file = self._clock.guid().replace("-", "")
@@ -55,6 +63,7 @@ class ContentStore:
 
         Several may add to one file at a time, in several processes.
         """
+        self.check_room(len(data))
         if file:
             with suppress(FileNotFoundError):
                 descriptor = self._open(file, os.O_WRONLY | os.O_APPEND)

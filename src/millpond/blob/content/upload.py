@@ -52,6 +52,7 @@ class Upload:
         data: bytes | None = None
         if self.size <= self._inline_size and self._work is None:
             data = b"".join(self._batch)
+            self._store.check_room(len(data))
             self._hash(data)
         else:
             await self._settle()
@@ -81,6 +82,7 @@ class Upload:
             await asyncio.shield(self._work)
 
     def _append(self, batch: list[bytes]) -> None:
+        self._store.check_room(sum(map(len, batch)))
         if not self._file:
             self._file, self._descriptor = self._store.create()
         _write_all(self._descriptor, batch)
