@@ -6,6 +6,7 @@ import base64
 import email.utils
 import hashlib
 import http.client
+import itertools
 import os
 import random
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.servers import Server, running_server, start_server
+from tests.servers import Server, millpond, running_server, start_server
 from tests.wire.blob.raw import VERSION, RawClient
 
 #: From a row to several files' worth.
@@ -26,7 +27,7 @@ BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}
 
 
 class Uploader(threading.Thread):
-    """Puts blobs, each under a name of its own or over the last one, until the service is gone."""
+    """Puts, copies, appends to and deletes blobs under names of its own until the service is gone."""
 
     def __init__(self, raw: RawClient, number: int, seed: int) -> None:
         super().__init__()
@@ -36,6 +37,10 @@ class Uploader(threading.Thread):
         #: Digests by name: of what was acknowledged, and of what may have been stored when the end came.
         self.stored: dict[str, str | None] = {}
         self.open: tuple[str, str | None] | None = None
+        self.acknowledged = 0
+        #: The append blob of this life, and what was appended to it.
+        self.log = f"{number}-log-{seed}"
+        self.appended = hashlib.md5()
 
     def run(self) -> None:
         try:
@@ -47,8 +52,14 @@ class Uploader(threading.Thread):
     def change_something(self) -> None:
         name = f"{self.number}-{self.random.randrange(8)}"
         path = self.raw.path(f"cont/{name}")
-        act = self.random.choice(["put", "put", "blocks", "delete"])
+        act = self.random.choice(["put", "put", "blocks", "delete", "copy", "append", "pages"])
         data = self.random.randbytes(self.random.choice(SIZES))
+        if act == "copy":
+            return self.copy(name)
+        if act == "append":
+            return self.append(data)
+        if act == "pages":
+            return self.put_pages(name, data[: 64 << 10])
         self.open = (name, None if act == "delete" else hashlib.md5(data).hexdigest())
         if act == "put":
             assert self.raw.signed("PUT", path, BLOCK_BLOB, data).status == 201
@@ -64,8 +75,50 @@ class Uploader(threading.Thread):
             listed = "".join(f"<Latest>{block_id}</Latest>" for block_id in ids)
             document = f"<BlockList>{listed}</BlockList>".encode()
             assert self.raw.signed("PUT", f"{path}?comp=blocklist", {}, document).status == 201
-        self.stored[name] = self.open[1]
+        self.note()
+
+    def copy(self, name: str) -> None:
+        source = self.random.choice(sorted(self.stored) or [name])
+        self.open = (name, self.stored.get(source))
+        url = f"http://{self.raw.host}:{self.raw.port}{self.raw.path(f'cont/{source}')}"
+        answer = self.raw.signed("PUT", self.raw.path(f"cont/{name}"), {"x-ms-copy-source": url})
+        if self.stored.get(source) is None:
+            assert answer.status in (404, 409)
+            self.open = None
+        else:
+            assert answer.status == 202
+            self.note()
+
+    def append(self, data: bytes) -> None:
+        path = self.raw.path(f"cont/{self.log}")
+        if self.log not in self.stored:
+            self.open = (self.log, self.appended.hexdigest())
+            assert self.raw.signed("PUT", path, {"x-ms-blob-type": "AppendBlob"}).status == 201
+            self.note()
+        if data:
+            self.appended.update(data)
+            self.open = (self.log, self.appended.hexdigest())
+            assert self.raw.signed("PUT", f"{path}?comp=appendblock", {}, data).status == 201
+            self.note()
+
+    def put_pages(self, name: str, data: bytes) -> None:
+        path, size = self.raw.path(f"cont/{name}"), len(data) // 512 * 512
+        self.open = (name, hashlib.md5(bytes(size)).hexdigest())
+        head = {"x-ms-blob-type": "PageBlob", "x-ms-blob-content-length": str(size)}
+        assert self.raw.signed("PUT", path, head).status == 201
+        self.note()
+        if size:
+            self.open = (name, hashlib.md5(data[:size]).hexdigest())
+            pages = {"x-ms-page-write": "update", "x-ms-range": f"bytes=0-{size - 1}"}
+            assert self.raw.signed("PUT", f"{path}?comp=page", pages, data[:size]).status == 201
+            self.note()
+
+    def note(self) -> None:
+        """The last change was acknowledged."""
+        assert self.open
+        self.stored[self.open[0]] = self.open[1]
         self.open = None
+        self.acknowledged += 1
 
 
 def killed(server: Server) -> None:
@@ -113,6 +166,16 @@ def check(server: Server, uploaders: list[Uploader]) -> int:
 
 
 def test_a_kill_at_any_moment_loses_no_blob_and_leaves_no_file(data: Path) -> None:
+    kill_again_and_again(data, changes=40)
+
+
+@pytest.mark.slow
+def test_a_thousand_changes_and_kills_lose_no_blob_and_leave_no_file(data: Path) -> None:
+    kill_again_and_again(data, changes=1000)
+
+
+def kill_again_and_again(data: Path, *, changes: int) -> None:
+    """Until so many changes were acknowledged, but five times at least."""
     seed = time.time_ns()
     print("seed", seed)
     moments = random.Random(seed)
@@ -121,8 +184,10 @@ def test_a_kill_at_any_moment_loses_no_blob_and_leaves_no_file(data: Path) -> No
         raw = RawClient.of(server.credentials)
         assert raw.signed("PUT", raw.path("cont?restype=container")).status == 201
         stored: list[dict[str, str | None]] = [{} for _ in range(4)]
-        total = 0
-        for round_number in range(5):
+        present = acknowledged = 0
+        for round_number in itertools.count():
+            if round_number >= 5 and acknowledged >= changes:
+                break
             raw = RawClient.of(server.credentials)
             uploaders = [Uploader(raw, number, seed + round_number) for number in range(4)]
             for uploader, known in zip(uploaders, stored, strict=True):
@@ -133,15 +198,18 @@ def test_a_kill_at_any_moment_loses_no_blob_and_leaves_no_file(data: Path) -> No
             for uploader in uploaders:
                 uploader.join()
             server = start_server(data, "--only", "blob")
-            total += check(server, uploaders)
+            present += check(server, uploaders)
+            acknowledged += sum(uploader.acknowledged for uploader in uploaders)
             deadline = time.monotonic() + 30
             while files_on_disk(data) != files_in_rows(data) and time.monotonic() < deadline:
                 time.sleep(0.05)  # what was deleted before the end is being unlinked
             assert files_on_disk(data) == files_in_rows(data)
             assert not any((data / "blob" / "incoming").iterdir())
-        assert total > 20
+        assert present > 20
+        print(f"{acknowledged} changes acknowledged, {round_number} kills")
     finally:
         killed(server)
+    assert (done := millpond("blob", "fsck", "--deep", "--data", data)).returncode == 0, done.stdout
 
 
 def test_a_copy_of_a_stopped_servers_data_opens(data: Path, tmp_path: Path) -> None:
