@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
-from xml.etree import ElementTree
 
 from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import BlobClient as AzureBlobClient
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 
 from .environments import system_program
 
 _VERSION = "2021-12-02"
+_NEXT_MARKER = re.compile(rb"<NextMarker>(.+?)</NextMarker>")
 
 
 class BlobClient(NamedTuple):
@@ -89,18 +90,42 @@ class Container(NamedTuple):
             _expect(connection, 201)
         connection.close()
 
-    def pages(self) -> Iterator[int]:
-        """Go through the list of blobs; how many each page has."""
+    def pages(self, prefix: str = "", delimiter: str = "") -> Iterator[int]:
+        """Go through the list of blobs; how many items each page has, which are counted and not parsed."""
         connection, marker = self._connect(), ""
         path = f"{urlsplit(self.url).path}?restype=container&comp=list&{self.sas}"
+        path += f"&prefix={quote(prefix)}&delimiter={quote(delimiter)}" if delimiter else ""
         while True:
             connection.request("GET", f"{path}&marker={quote(marker)}", headers={"x-ms-version": _VERSION})
-            page = ElementTree.fromstring(_expect(connection, 200))
-            yield sum(1 for _ in page.iterfind("./Blobs/Blob"))
-            marker = page.findtext("NextMarker") or ""
-            if not marker:
+            page = _expect(connection, 200)
+            yield page.count(b"<Blob>") + page.count(b"<BlobPrefix>")
+            following = _NEXT_MARKER.search(page, max(0, len(page) - 4096))
+            if not following:
                 connection.close()
                 return
+            marker = following[1].decode()
+
+    def upload_by_sdk(self, blob: str, file: Path, concurrency: int) -> None:
+        with self._sdk(blob) as client, file.open("rb") as content:
+            client.upload_blob(content, overwrite=True, max_concurrency=concurrency)
+
+    def download_by_sdk(self, blob: str, concurrency: int) -> int:
+        with self._sdk(blob) as client, Path("/dev/null").open("wb") as sink:
+            return client.download_blob(max_concurrency=concurrency).readinto(sink)
+
+    def _sdk(self, blob: str) -> AzureBlobClient:
+        return AzureBlobClient.from_blob_url(f"{self.url}/{blob}", credential=self.sas, api_version=_VERSION)
+
+    def upload_by_curl(self, blob: str, file: Path) -> None:
+        headers = ["-H", "x-ms-blob-type: BlockBlob", "-H", f"x-ms-version: {_VERSION}", "-H", "Expect:"]
+        self._curl(blob, "-T", str(file), *headers)
+
+    def download_by_curl(self, blob: str) -> None:
+        self._curl(blob, "-H", f"x-ms-version: {_VERSION}")
+
+    def _curl(self, blob: str, *arguments: str) -> None:
+        command = [system_program("curl"), "--silent", "--show-error", "--fail", "--output", "/dev/null", *arguments]
+        subprocess.run([*command, f"{self.url}/{blob}?{self.sas}"], check=True)
 
     def rate(self, script: str, seconds: int, connections: int) -> float:
         """Requests per second that wrk makes by a Lua script, in which ``PATH`` and ``SAS`` stand for this container's.

@@ -71,6 +71,37 @@ def _transfer(container: Container, file: Path) -> dict[str, float]:
     return rates
 
 
+_WAYS = ("SDK 1", "SDK 4", "curl")
+
+
+@row("blob-clients", *(Goal(f"{way} {by}, MiB/s", ">=", 2, _AZURITE) for by in _WAYS for way in ("up", "down")))
+def clients(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
+    """A blob of 256 MiB up and down by what people use.
+
+    The newest SDK with a ``max_concurrency`` of 1 and of 4, and curl. The client takes much of the time.
+    """
+    file = directory / "content"
+    file.write_bytes(os.urandom(_MIB) * (_LARGE // _MIB))
+
+    def prepare(_: str, container: Container) -> Contender:
+        return lambda: {
+            "up SDK 1, MiB/s": _rate(lambda: container.upload_by_sdk("large", file, 1)),
+            "down SDK 1, MiB/s": _rate(lambda: container.download_by_sdk("large", 1)),
+            "up SDK 4, MiB/s": _rate(lambda: container.upload_by_sdk("large", file, 4)),
+            "down SDK 4, MiB/s": _rate(lambda: container.download_by_sdk("large", 4)),
+            "up curl, MiB/s": _rate(lambda: container.upload_by_curl("large", file)),
+            "down curl, MiB/s": _rate(lambda: container.download_by_curl("large")),
+        }
+
+    return _contenders(stack, directory, prepare)
+
+
+def _rate(transfer: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    transfer()
+    return _LARGE / _MIB / (time.perf_counter() - began)
+
+
 @row("blob-small", *(Goal(f"{way}/s", ">=", 3, _AZURITE) for way in ("puts", "gets")))
 def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     """Blobs of 4 KiB put and got, per second.
@@ -80,7 +111,7 @@ def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     """
 
     def prepare(_: str, container: Container) -> Contender:
-        _fill(container, 1000, bytes(_SMALL))
+        _fill(container, [f"blob-{number:07}" for number in range(1000)], bytes(_SMALL))
         return lambda: {
             "puts/s": container.rate(_PUT.replace("SEED", str(time.time_ns() % 10**9)), _SECONDS, _CONNECTIONS),
             "gets/s": container.rate(_GET, _SECONDS, _CONNECTIONS),
@@ -89,22 +120,26 @@ def small(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     return _contenders(stack, directory, prepare)
 
 
-@row("blob-list", is_long=True)
+@row("blob-list", *(Goal(f"{what}/s", ">=", 5, _AZURITE) for what in ("blobs", "prefixes")), is_long=True)
 def listing(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     """The list of a container with 100,000 empty blobs, page by page; Azurite's has 10,000.
 
-    Timed: all pages of 5,000, each parsed before the next is asked for. Putting the blobs is not timed, but it sets
-    the size: a put takes Azurite the longer the more blobs it has, and a hundred thousand did not end in 15 minutes.
+    Timed: all pages of 5,000, one after the other; and the prefixes that a delimiter makes of them, of a hundred blobs
+    each. Putting the blobs is not timed, but it sets the size: a put takes Azurite the longer the more blobs it has,
+    and a hundred thousand did not end in 15 minutes.
     """
 
     def prepare(name: str, container: Container) -> Contender:
         count = _LISTED if name == OURS else _LISTED // 10
-        _fill(container, count, b"")
+        _fill(container, [f"directory-{number // 100}/blob-{number:07}" for number in range(count)], b"")
 
         def list_all() -> dict[str, float]:
             began = time.perf_counter()
             assert sum(container.pages()) == count
-            return {"listed, blobs/s": count / (time.perf_counter() - began)}
+            took = time.perf_counter() - began
+            began = time.perf_counter()
+            prefixes = sum(container.pages("directory-", "/"))
+            return {"blobs/s": count / took, "prefixes/s": prefixes / (time.perf_counter() - began)}
 
         return list_all
 
@@ -143,9 +178,7 @@ def _absent(failure: Exception) -> Contender:
     return fail
 
 
-def _fill(container: Container, count: int, content: bytes) -> None:
-    """Put so many blobs, ``blob-0000000`` and so on."""
-    names = [f"blob-{number:07}" for number in range(count)]
+def _fill(container: Container, names: list[str], content: bytes) -> None:
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         parts = (iter(names[index::_CONNECTIONS]) for index in range(_CONNECTIONS))
         list(pool.map(lambda part: container.put_small(part, content), parts))
