@@ -105,20 +105,18 @@ def parse_query(query_string: bytes) -> dict[str, list[str]]:
     """Decoded values by lower-case name. Raises ``InvalidQueryParameterValue`` for what is not UTF-8."""
     query: dict[str, list[str]] = {}
     try:
-        for part in query_string.split(b"&"):
+        # Clients write a space as %20 or as +, and a plus sign as %2B.
+        for part in query_string.decode().replace("+", " ").split("&"):
             if part:
-                name, _, value = part.partition(b"=")
+                name, _, value = part.partition("=")
                 query.setdefault(_decode(name).lower(), []).append(_decode(value))
     except UnicodeDecodeError:
         raise error("InvalidQueryParameterValue") from None
     return query
 
 
-def _decode(text: bytes) -> str:
-    # Clients write a space as %20 or as +, and a plus sign as %2B.
-    if b"+" in text:
-        text = text.replace(b"+", b" ")
-    return unquote_to_bytes(text).decode() if b"%" in text else text.decode()
+def _decode(text: str) -> str:
+    return unquote_to_bytes(text).decode() if "%" in text else text
 
 
 def locate(request: Request, accounts: Accounts) -> tuple[ResourceName, str]:

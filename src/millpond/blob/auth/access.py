@@ -61,9 +61,9 @@ def authorize(request: Request, need: Need, accounts: Accounts, store: Store, no
     if "authorization" in request.headers:
         _check_shared_key(request, keys, now)
         return Access("key")
-    container = _container(request, store)
     if "sig" in request.query:
-        return _check_sas(request, need, keys, container, now)
+        return _check_sas(request, need, keys, store, now)
+    container = _container(request, store)
     if container and container.public_access in need.public and not need.also:
         return Access("public")
     raise error("ResourceNotFound" if need.public else "NoAuthenticationInformation")
@@ -103,7 +103,7 @@ def _check_date(text: str, now: int) -> None:
         raise failed(f"Request date header is too far from the time of the server: '{text}'.")
 
 
-def _check_sas(request: Request, need: Need, keys: tuple[bytes, ...], container: Container | None, now: int) -> Access:
+def _check_sas(request: Request, need: Need, keys: tuple[bytes, ...], store: Store, now: int) -> Access:
     if "skoid" in request.query:
         raise failed("User delegation signatures are not supported.")
     signature = sas.read_sas(request.query)
@@ -111,7 +111,9 @@ def _check_sas(request: Request, need: Need, keys: tuple[bytes, ...], container:
     text = sas.string_to_sign(signature, request.resource)
     if not is_signed(signature.signature, keys, [text]):
         raise failed(f"Signature did not match. String to sign used was '{text}'.")
-    signature = sas.with_policy(signature, container.policies if container else ())
+    if signature.policy_id:
+        container = _container(request, store)
+        signature = sas.with_policy(signature, container.policies if container else ())
     sas.check_use(signature, now=now, scheme=request.scheme, address=request.client_address)
     if signature.is_for_account:
         if "b" not in signature.services:
