@@ -22,8 +22,10 @@ from millpond.batch.engine.messages import (
     TaskStarted,
     TaskTerminateRequested,
 )
-from millpond.batch.model.job import DisableTasks
+from millpond.batch.model.job import DisableTasks, ManagerTask
 from millpond.batch.model.task import Gang, SubtaskState, TaskResult, TaskState, Withdrawal
+from millpond.common.clock import MINUTE
+from millpond.common.durations import UNLIMITED
 
 
 def bench_with(nodes: int) -> Bench:
@@ -221,3 +223,20 @@ def test_a_window_full_of_gangs_that_do_not_fit_holds_up_nobody() -> None:
     bench.grow(2)
     bench.end("a")
     assert bench.started() == ["g0", "g0"]
+
+
+def test_manager_that_waits_for_a_dedicated_node_does_not_hold_up_the_gangs_of_its_job() -> None:
+    bench = Bench()
+    bench.pool(nodes=0, target_low_priority_nodes=2, enable_inter_node_communication=True)
+    bench.job(
+        manager=ManagerTask(
+            id="boss",
+            document=b"{}",
+            max_wall_clock_time=UNLIMITED,
+            retention_time=MINUTE,
+            allow_low_priority_node=False,
+        )
+    )
+    bench.tasks("gang", number_of_instances=2)
+    assert bench.started() == ["gang"] * 2
+    assert bench.task("boss").state is TaskState.ACTIVE

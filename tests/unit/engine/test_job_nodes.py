@@ -166,6 +166,18 @@ def test_barred_job_does_not_hold_up_others() -> None:
     assert bench.task("a").node == new
 
 
+def test_barred_job_does_not_hold_up_gangs_of_others() -> None:
+    bench = Bench()
+    nodes = bench.pool(nodes=2, enable_inter_node_communication=True)
+    prepared_job(bench)
+    bench.tasks("a", "b")
+    bench.do(*(ended(bench, node, code=1) for node in nodes))
+    bench.tasks("never", number_of_instances=2)
+    bench.job("other")
+    bench.tasks("gang", job="other", number_of_instances=2)
+    assert bench.running("other") == ["gang"]
+
+
 def test_tasks_that_need_not_wait_start_beside_the_preparation() -> None:
     bench = Bench()
     (node,) = bench.pool(slots=1)

@@ -198,9 +198,22 @@ def _check_gangs(state: State, pool: PoolSlots) -> None:
             whole = len(task.places) == task.gang.size
             _require(whole or task.withdrawal is not None, f"task {task.key} has lost some of its nodes, and runs on")
     gang = pool.first_gang() if pool.communicates else None
+    _require(gang == _first_gang(pool), f"the first gang of pool {pool.key} is not {gang}")
     if gang is not None:
         free = len(pool.nodes_for(gang[0]))
         _require(free < gang[1] - GANG, f"a gang of job {gang[0].key} waits beside nodes enough")
+
+
+def _first_gang(pool: PoolSlots) -> tuple[JobWork, int] | None:
+    """As the jobs' windows have it."""
+    found = [
+        (job.order, job.queue.first_seq(size), size)
+        for job in pool.jobs.values()
+        if pool.communicates and job.is_open and not job.is_full
+        for size, tasks in job.queue.by_size.items()
+        if tasks and GANG < size <= GANG + pool.open_nodes - len(job.barred)
+    ]
+    return (pool.jobs[min(found)[0][2]], min(found)[2]) if found else None
 
 
 def _check_all_is_placed(state: State, pool: PoolSlots) -> None:

@@ -76,7 +76,7 @@ def _fill_free_slots(state: State, pool: PoolSlots, now: int) -> None:
         if job.is_choosy:
             chosen = choose(state, job)
             if chosen is None:
-                pool.reindex(job, frozenset())
+                pool.reindex(job, frozenset(size for size in job.indexed if size > GANG))
                 set_aside[job.key] = job
                 continue
             task, node = chosen

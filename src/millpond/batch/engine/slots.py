@@ -334,10 +334,11 @@ class PoolSlots:
         """The first job in order with a gang waiting that the pool has enough nodes for, busy or not; and its size."""
         best: tuple[JobOrder, int, int] | None = None
         for size, orders in self.index.items():
-            if size > GANG and orders:
-                job = self.jobs[orders[0][2]]
-                found = (job.order, job.queue.first_seq(size), size)
-                if size <= GANG + self.open_nodes - len(job.barred) and (best is None or found < best):
+            if size > GANG:
+                able = (self.jobs[order[2]] for order in orders)
+                job = next((job for job in able if size <= GANG + self.open_nodes - len(job.barred)), None)
+                found = job and (job.order, job.queue.first_seq(size), size)
+                if found and (best is None or found < best):
                     best = found
         return None if best is None else (self.jobs[best[0][2]], best[2])
 
