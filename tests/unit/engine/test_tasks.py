@@ -11,6 +11,8 @@ from millpond.batch.engine.messages import (
     Event,
     ForgetTask,
     JobTerminateRequested,
+    NodeDeallocateRequested,
+    NodeRebootRequested,
     StartTask,
     StopTask,
     TaskChangeRequested,
@@ -22,6 +24,7 @@ from millpond.batch.engine.messages import (
 )
 from millpond.batch.model.changes import FileDeletion
 from millpond.batch.model.job import Counts
+from millpond.batch.model.pool import DeallocationOption
 from millpond.batch.model.task import ErrorCategory, Failure, Task, TaskResult, TaskState
 from millpond.common.clock import SECOND, to_etag
 from millpond.common.conditions import Conditions
@@ -308,6 +311,24 @@ def test_reactivated_task_waits_until_its_earlier_run_has_ended() -> None:
     bench.do(late)
     assert bench.running() == ["a"]
     assert bench.task("a").attempt > late.attempt.attempt
+
+
+@pytest.mark.parametrize("request_of", [NodeRebootRequested, NodeDeallocateRequested])
+@pytest.mark.parametrize("instances", [None, 1])
+def test_reactivated_task_does_not_wait_for_a_node_that_has_ended_its_boot(
+    request_of: type[NodeRebootRequested | NodeDeallocateRequested], instances: int | None
+) -> None:
+    bench = Bench()
+    (first, second) = bench.pool(nodes=2, enable_inter_node_communication=True)
+    bench.job()
+    bench.tasks("a", number_of_instances=instances)
+    assert bench.task("a").node == first
+    late = bench.end_event("a", code=-9)
+    bench.do(TaskTerminateRequested(job="job", task="a"), late)
+    bench.do(request_of(pool="pool", node=first, option=DeallocationOption.TERMINATE))
+    bench.do(TaskReactivateRequested(job="job", task="a"))
+    assert bench.running() == ["a"]
+    assert bench.task("a").node == second
 
 
 def test_task_of_a_deleted_one_s_id_waits_until_that_has_ended() -> None:

@@ -188,11 +188,17 @@ def on_task_reactivate_requested(state: State, event: TaskReactivateRequested, n
     )
     state.save_task(task, active)
     for last in (state.node_slots.get(node) for node in task.nodes):
-        if last is not None and not last.connected and _was_ended(task):
+        if last is not None and _was_ended(task) and _may_still_run(state, last):
             # The node may still run it, unless it comes back and says otherwise.
             state.mourn(last, (task.job, task.key), task.attempt)
     wait_for_place(state, active, now)
     return active
+
+
+def _may_still_run(state: State, last: NodeSlots) -> bool:
+    """Whether a node is away with what ran there, rather than booting anew or deallocated, with none of it."""
+    node = state.nodes[last.key]
+    return not last.connected and node.contact_boot == node.boot
 
 
 def _was_ended(task: Task) -> bool:
