@@ -50,8 +50,9 @@ def _check_task(world: World, job: Job, task: Task) -> None:
     explanation = explain_task(facts)
     codes = [reason.code for reason in explanation.reasons]
     _require(bool(codes), f"nothing is said of {job.key} {task.key}")
-    # Tasks beyond the window wait for it to move on; nodes may be kept for a gang.
-    is_due = (job.key, task.key) in world.state.tasks and not world.state.pool_slots[job.pool].communicates
+    # Tasks beyond the window wait for it to move on; nodes may be kept for a gang, places be taken by tasks sent ahead.
+    work = world.state.job_work[job.key]
+    is_due = (job.key, task.key) in world.state.tasks and not work.is_full and not work.pool.communicates
     told = f"{job.key} {task.key} is told that there is room for it, and waits"
     _require(not (is_due and "AboutToBePlaced" in codes), told)
 

@@ -207,6 +207,8 @@ def _for_a_place(facts: TaskFacts) -> list[Reason]:
     if max(free) >= needed:
         kept = ", or free nodes are kept for a multi-instance task before it" if _may_be_kept(facts, pool) else ""
         message = f"There is room for it, and it is about to get a place{kept}.{before}"
+        if facts.job.job.max_parallel_tasks >= 0:
+            message += " (Tasks of its job that are next on busy nodes count for maxParallelTasks, too.)"
         return [Reason(code="AboutToBePlaced", message=message, values=values)]
     message = (
         f"No node has room: it needs {count(needed, 'slot')} on one node, and of the {count(len(nodes), 'node')} that "
