@@ -182,6 +182,35 @@ def test_program_that_follows_changes_runs(server: Server, tmp_path: Path) -> No
     assert re.fullmatch(r"task\d+ completed", printed[-1])
 
 
+#: A job that runs, for tasks to be measured.
+_MEASURED = """
+import os, time
+from azure.batch import BatchClient, models
+from azure.core.credentials import AzureNamedKeyCredential
+
+client = BatchClient(
+    os.environ["BATCH_ACCOUNT_URL"],
+    AzureNamedKeyCredential(os.environ["BATCH_ACCOUNT_NAME"], os.environ["BATCH_ACCOUNT_KEY"]),
+)
+image = models.BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server")
+machines = models.VirtualMachineConfiguration(image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04")
+client.create_pool(
+    models.BatchPoolCreateOptions(
+        id="measured", vm_size="standard_a1_v2", virtual_machine_configuration=machines, target_dedicated_nodes=1
+    )
+)
+client.create_job(models.BatchJobCreateOptions(id="measured", pool_info=models.BatchPoolInfo(pool_id="measured")))
+"""
+
+
+def test_program_that_asks_what_was_used_runs(server: Server, tmp_path: Path) -> None:
+    (example,) = _examples("python", "docs/statistics.md")
+    script = tmp_path / "example.py"
+    script.write_text(_MEASURED + example.text)
+    printed = run_client("tutorial-today", script, env=server.credentials).stdout
+    assert re.fullmatch(r"0:00:00\.\d+ 1 0:00:\d\d(\.\d+)?\n", printed)
+
+
 #: A task that waits for a pool that is not there.
 _EXPLAINED = """
 import os
