@@ -30,6 +30,7 @@ from millpond.common.agent_protocol import (
     Orders,
     Report,
     Reports,
+    RunUsage,
     Started,
     ToAgent,
 )
@@ -38,6 +39,8 @@ from millpond.common.config import Accounts, Settings
 from .environments import ROOT
 
 _encode = msgspec.msgpack.Encoder().encode
+#: What every run has used.
+_USAGE = RunUsage(1500, 900, 12, 3, 0, 4096)
 _decode: Callable[[Any], ToAgent] = msgspec.msgpack.Decoder(ToAgent).decode
 
 
@@ -117,7 +120,7 @@ async def _run_agent(url: str, token: str, boot: int) -> None:
 def _life(attempt: Attempt) -> Iterator[Report]:
     now = time.time_ns() // 1000
     yield Started(attempt, now)
-    yield Ended(attempt, now, now, 0)
+    yield Ended(attempt, now, now, 0, usage=_USAGE)
 
 
 async def _send(channel: ClientConnection, message: FromAgent) -> None:

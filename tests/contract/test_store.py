@@ -21,6 +21,14 @@ from millpond.batch.model.job import Counts, Job, JobState
 from millpond.batch.model.keys import entity_key, node_key
 from millpond.batch.model.pool import AutoScale, Node, NodeState, Pool, StartTaskInfo, StartTaskState
 from millpond.batch.model.schedule import JobSchedule, JobScheduleState, Timetable
+from millpond.batch.model.statistics import (
+    INTERVALS_KEPT,
+    AccountTotals,
+    JobTotals,
+    PoolUsage,
+    ResourceTotals,
+    UsageInterval,
+)
 from millpond.batch.model.task import Task, TaskResult, TaskState
 from millpond.batch.store.base import (
     FILTERABLE,
@@ -31,6 +39,7 @@ from millpond.batch.store.base import (
     Filter,
     Not,
     Page,
+    PoolInUse,
     Query,
     Reader,
     Snapshot,
@@ -381,6 +390,45 @@ def test_load_gives_the_working_set(store: Store) -> None:
     assert store.writer.load() == Snapshot(
         pools=[pool()], nodes=[node()], jobs=[job()], schedules=[schedule()], placed=placed, samples=[]
     )
+
+
+def test_usage_is_read_as_it_was_written(store: Store) -> None:
+    usage = PoolUsage(NOW, 2, 1, 4, 5_000_000, 6_000, ResourceTotals(seconds=30.0, cpu=0.5))
+    gone = AccountTotals(first_job=7, jobs=JobTotals(succeeded=3), dedicated_core_time=11)
+    store.write(
+        Changes(
+            pools={POOL: pool()},
+            pool_usages={POOL: usage},
+            accounts={ACCOUNT: gone},
+            jobs={JOB: job(schedule=SCHEDULE, totals=JobTotals(succeeded=2, retries=1), creation_time=NOW)},
+            schedules={SCHEDULE: schedule(past_totals=JobTotals(succeeded=5))},
+        )
+    )
+    store.close()
+    store.open()
+    found = store.writer.load()
+    assert (found.pool_usages, found.accounts) == ({POOL: usage}, {ACCOUNT: gone})
+    assert store.reader.pool_usages([POOL, "other"]) == {POOL: usage}
+    assert store.reader.usage_of_pools(ACCOUNT) == (gone, [PoolInUse("Pool", "standard_d2_v3", NOW, usage)])
+    assert store.reader.usage_of_pools("bob") == (AccountTotals(), [])
+    assert store.reader.totals_of_schedules([SCHEDULE]) == {SCHEDULE: JobTotals(succeeded=7, retries=1)}
+    assert store.reader.totals_of_jobs(ACCOUNT) == (7, JobTotals(succeeded=5, retries=1))
+    assert store.reader.totals_of_jobs("bob") == (None, JobTotals())
+    store.write(Changes(pools={POOL: None}, pool_usages={POOL: None}))
+    assert store.writer.load().pool_usages == {}
+
+
+def test_usage_intervals_are_kept_for_a_month(store: Store) -> None:
+    def interval(start: int, recorded: int = 0, account: str = ACCOUNT) -> UsageInterval:
+        return UsageInterval(account, "Pool", "standard_d2_v3", start, recorded, 1)
+
+    first, again, other, later = interval(NOW), interval(NOW, 1), interval(NOW, 0, "bob"), interval(NOW + 10)
+    store.write(Changes(usage_intervals=[later, again]), Changes(usage_intervals=[first, other]))
+    assert store.reader.usage_intervals(ACCOUNT, NOW - 1, NOW + 11) == [first, again, later]
+    assert store.reader.usage_intervals(ACCOUNT, NOW, NOW + 10) == []
+    newest = interval(NOW + INTERVALS_KEPT + 5)
+    store.write(Changes(usage_intervals=[newest]))
+    assert store.reader.usage_intervals(ACCOUNT, 0, 2 * NOW) == [later, newest]
 
 
 def test_samples_are_kept_for_a_day_or_until_the_pool_no_longer_scales(store: Store) -> None:
