@@ -21,6 +21,8 @@ from azure.storage.blob import BlobServiceClient, RetentionPolicy
 from benchmarks.environments import npm_program
 from tests.servers import millpond, millpond_credentials, running_server
 
+from millpond.common.authority import authority_file
+
 from .sources import python
 
 #: Accounts by the part that they play in the tests.
@@ -45,7 +47,7 @@ class Service:
     port: int
     #: Keys by account.
     keys: dict[str, str]
-    #: ``unsigned``: any JSON Web Token opens it. Empty: it takes none.
+    #: The token that opens the first account. ``unsigned``: any JSON Web Token does. Empty: it takes none.
     tokens: str = ""
     #: The authority that signed its certificate, where it speaks https.
     authority: Path | None = None
@@ -74,7 +76,7 @@ class Service:
 @contextmanager
 def running_millpond(directory: Path) -> Iterator[Service]:
     data = directory / "data"
-    with running_server(data, "--only", "blob"):
+    with running_server(data, "--only", "blob", "--tls"):
         keys = {}
         for account in sorted(set(_ACCOUNTS.values())):
             added = millpond("account", "add", account, "--kind", "storage", "--data", data)
@@ -90,7 +92,9 @@ def running_millpond(directory: Path) -> Iterator[Service]:
             assert done.returncode == 0, done.stderr
         url = urlsplit(millpond_credentials(data)["STORAGE_ACCOUNT_URL"])
         assert url.port
-        service = Service(url.scheme, url.port, keys)
+        token = millpond("account", "token", _ACCOUNTS["STORAGE"], "--kind", "storage", "--data", data)
+        assert token.returncode == 0, token.stderr
+        service = Service(url.scheme, url.port, keys, token.stdout.strip(), authority_file(data))
         _prepare(service)
         yield service
 

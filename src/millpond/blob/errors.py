@@ -13,6 +13,7 @@ _SQLITE_FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 #: Code → (HTTP status, message), as the service documents them.
 ERRORS: Final[dict[str, tuple[int, str]]] = {
+    "AllBatchSubRequestsShouldBeSameApi": (400, "All requests of a batch must be of the same operation."),
     "AuthenticationFailed": (
         403,
         "Server failed to authenticate the request. Make sure the value of Authorization header is"
@@ -75,6 +76,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     ),
     "ContainerNotFound": (404, "The specified container does not exist."),
     "CopyIdMismatch": (409, "The specified copy ID did not match the copy ID for the pending copy operation."),
+    "CorsPreflightFailure": (403, "CORS not enabled or no matching rule found for this request."),
     "Crc64Mismatch": (
         400,
         "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
@@ -91,7 +93,16 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         "The specified snapshot is earlier than the last snapshot copied into the incremental copy blob.",
     ),
     "IncrementalCopySourceMustBeSnapshot": (409, "The source for incremental copy request must be a snapshot."),
+    "ExceedsMaxBatchRequestCount": (400, "The batch has more than 256 requests."),
+    "InsufficientAccountPermissions": (
+        403,
+        "The account being accessed does not have sufficient permissions to execute this operation.",
+    ),
     "InternalError": (500, "The server encountered an internal error. Please retry the request."),
+    "InvalidAuthenticationInfo": (
+        401,
+        "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
+    ),
     "InvalidBlobOrBlock": (400, "The specified blob or block content is invalid."),
     "InvalidBlobTier": (400, "The specified blob tier is invalid."),
     "InvalidBlobType": (409, "The blob type is invalid for this operation."),

@@ -32,6 +32,9 @@ _OLDER_VERSIONS = frozenset(
         "2014-02-14",
     }
 )
+#: What the name of an account ends with where its copy for reads is meant.
+SECONDARY = "-secondary"
+
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d")
 _SIGNER = re.compile(r"SharedKey(?:Lite)? ([a-z0-9]+):")
 
@@ -55,9 +58,14 @@ class Request:
         self.resource = ResourceName("")
         #: The URL of the account, as this request addresses it.
         self.endpoint = ""
+        #: Whether that is the one for reads alone.
+        self.is_secondary = False
 
-    def read(self, query_string: bytes, accounts: Accounts) -> None:
-        """Take in the parts that may be wrong. Raises the service's error for what is."""
+    def read(self, query_string: bytes, accounts: Accounts, *, account: str = "") -> None:
+        """Take in the parts that may be wrong. Raises the service's error for what is.
+
+        ``account``: the one of the batch that it is a part of, which its URL may leave out.
+        """
         self.query = parse_query(query_string)
         version = self.header("x-ms-version") or self.parameter("sv")
         self.names_version = bool(version)
@@ -66,7 +74,7 @@ class Request:
             if "x-ms-version" in self.headers:
                 raise invalid_header("x-ms-version", self.version)
             self.version = DEFAULT_VERSION  # the SAS is looked at later
-        self.resource, self.endpoint = locate(self, accounts)
+        self.resource, self.endpoint, self.is_secondary = locate(self, accounts, account)
         if self.resource.blob and ("snapshot" in self.query or "versionid" in self.query):
             self.resource = self.resource._replace(snapshot=self._moment("snapshot"), version=self._moment("versionid"))
 
@@ -119,8 +127,10 @@ def _decode(text: str) -> str:
     return unquote_to_bytes(text).decode() if "%" in text else text
 
 
-def locate(request: Request, accounts: Accounts) -> tuple[ResourceName, str]:
+def locate(request: Request, accounts: Accounts, batch_account: str = "") -> tuple[ResourceName, str, bool]:
     """What the URL names, and the URL of its account: ``http://host/account`` or ``http://account.host``.
+
+    And whether it is the account's secondary endpoint, ``account-secondary`` in place of the name.
 
     Old clients drop the account from the path of follow-up requests: where the first segment is no account, it is
     the one that signed the request.
@@ -128,14 +138,16 @@ def locate(request: Request, accounts: Accounts) -> tuple[ResourceName, str]:
     host = request.header("host")
     path = request.raw_path.removeprefix("/")
     endpoint = f"{request.scheme}://{host}/"
-    account = host.lower().partition(".")[0]
+    written = host.lower().partition(".")[0]
+    account = written.removesuffix(SECONDARY)
     if not accounts.keys("storage", account):
-        account, _, rest = path.partition("/")
+        written, _, rest = path.partition("/")
+        account = written.removesuffix(SECONDARY)
         if accounts.keys("storage", account):
             path = rest
         else:
-            account = _signer(request, accounts)
-        endpoint += f"{account}/"
+            account = written = batch_account or _signer(request, accounts)
+        endpoint += f"{written}/"
     container, _, blob = path.partition("/")
     try:
         name = ResourceName(account, unquote_to_bytes(container).decode(), unquote_to_bytes(blob).decode())
@@ -143,7 +155,7 @@ def locate(request: Request, accounts: Accounts) -> tuple[ResourceName, str]:
         raise error("InvalidUri") from None
     if name.container and not name.blob and "restype" not in request.query:
         name = name._replace(container=ROOT_CONTAINER, blob=name.container)
-    return name, endpoint
+    return name, endpoint, written != account
 
 
 def _signer(request: Request, accounts: Accounts) -> str:

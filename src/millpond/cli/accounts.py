@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from millpond.common.config import AccountKeys, AccountKind, Accounts, Settings, new_key
+from millpond.common.identities import new_storage_token
 
 from .data_directory import open_accounts
 from .errors import CommandError
@@ -57,17 +58,21 @@ def rotate_key(settings: Settings, name: str, kind: AccountKind | None, key: Lit
     print(f"Replaced {key} of the {found} account {name}.")
 
 
-def print_token(settings: Settings, name: str | None, *, new: bool) -> None:
-    """Print a Batch account's token, made where there is none. Raises ``CommandError`` for an unknown account."""
+def print_token(settings: Settings, name: str | None, kind: AccountKind, *, new: bool) -> None:
+    """Print an account's token, made where there is none. Raises ``CommandError`` for an unknown account."""
     accounts = open_accounts(settings.data, with_defaults=True)
-    name = name or accounts.names("batch")[0]
-    if not accounts.get("batch", name):
-        raise CommandError(f"there is no batch account {name}")
-    token = accounts.token(name)
+    name = name or accounts.names(kind)[0]
+    if not accounts.get(kind, name):
+        raise CommandError(f"there is no {kind} account {name}")
+    token = accounts.token(name) if kind == "batch" else accounts.storage_token(name)
     if token is None or new:
-        token = secrets.token_urlsafe(32)
         try:
-            accounts.put_token(name, token)
+            if kind == "batch":
+                token = secrets.token_urlsafe(32)
+                accounts.put_token(name, token)
+            else:
+                token = new_storage_token(name)
+                accounts.put_storage_token(name, token)
         except OSError as error:
             raise CommandError(f"cannot write {accounts.path}: {error.strerror}") from error
     print(token)

@@ -170,18 +170,21 @@ def account_rotate_key(
 
 @account_app.command("token")
 def account_token(
-    name: Annotated[str | None, typer.Argument(help="The Batch account.", show_default="the first one")] = None,
+    name: Annotated[str | None, typer.Argument(help="The account.", show_default="the first one")] = None,
+    kind: Annotated[
+        Literal["batch", "storage"], typer.Option("--kind", help="Which service the token is for.")
+    ] = "batch",
     new: Annotated[bool, typer.Option("--new", help="Make a new one, in place of the one there is.")] = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print a Batch account's bearer token, for clients that sign in by a token instead of a key.
+    """Print an account's bearer token, for clients that sign in by a token instead of a key.
 
-    It is made the first time, opens all that a key opens, and does not expire.
+    It is made the first time, opens all that a key opens, and does not expire. Blob takes it over https alone.
     """
     from .accounts import print_token
 
-    print_token(_settings(config, data), name, new=new)
+    print_token(_settings(config, data), name, kind, new=new)
 
 
 @account_app.command("blob")

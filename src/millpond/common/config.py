@@ -138,6 +138,8 @@ class _AccountsFile(msgspec.Struct):
     blob: dict[str, BlobFeatures] = {}
     #: Bearer tokens of Batch accounts that have one.
     tokens: dict[str, str] = {}
+    #: Those of storage accounts.
+    storage_tokens: dict[str, str] = {}
 
 
 class Accounts:
@@ -197,6 +199,17 @@ class Accounts:
         """Give a Batch account a bearer token in place of the one it had; complete on disk when it returns."""
         self._refresh()
         self._content.tokens[batch] = token
+        self._write()
+
+    def storage_token(self, name: str) -> str | None:
+        """The storage account's bearer token, if it has one."""
+        self._refresh()
+        return self._content.storage_tokens.get(name) if name in self._content.storage else None
+
+    def put_storage_token(self, name: str, token: str) -> None:
+        """As :meth:`put_token`."""
+        self._refresh()
+        self._content.storage_tokens[name] = token
         self._write()
 
     def owner(self, token: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from millpond.common.clock import to_etag
 from millpond.common.config import BlobFeatures
 from millpond.common.errors import ServiceError
+from millpond.common.identities import RESOURCE, TENANT
 
 from ..content import checksums
 from ..errors import CopySourceError
@@ -20,6 +21,11 @@ from ..service.tier import DEFAULT_TIER
 from . import structured
 from .headers import ACCOUNT_SCOPE
 from .xml import DECLARATION, archive_status, element
+
+#: Where clients would get a token. They are told of the tenant, and ask their own credential.
+_CHALLENGE = (
+    f"Bearer authorization_uri=https://login.microsoftonline.com/{TENANT}/oauth2/authorize resource_id={RESOURCE}"
+)
 
 Headers = list[tuple[str, str]]
 
@@ -63,7 +69,7 @@ def error_answer(failure: ServiceError | NotModifiedError, request_id: str, time
         if failure.source_code:
             headers.append(("x-ms-copy-source-error-code", failure.source_code))
     if failure.status == 401:
-        headers.append(("www-authenticate", "SharedKey"))
+        headers.append(("www-authenticate", _CHALLENGE))
     return Answer(failure.status, headers, document.encode())
 
 

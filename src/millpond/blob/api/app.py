@@ -17,11 +17,12 @@ from ..collector import Collector
 from ..content import ContentStore
 from ..copier import Copier
 from ..errors import error, is_full
+from ..properties import ServiceProperties
 from ..remote import Remote
 from ..request import Request, is_served
 from ..service.conditions import NotModifiedError
 from ..store import Store, Transaction
-from . import headers
+from . import cross_origin, headers
 from .answer import Answer, error_answer
 from .call import Call, DisconnectError, Receive, Service
 from .download import Send, files, send_reading, send_structured
@@ -98,6 +99,8 @@ class BlobApp:
             return
         except Exception as failure:
             answer = error_answer(_answerable(failure, request, request_id), request_id, to_iso(self._clock.now()))
+        if "origin" in request.headers and request.method != "OPTIONS" and request.resource.account:
+            answer = cross_origin.with_grant(answer, request, self._properties(request))
         start = _start(request, request_id, answer)
         if answer.reading is None:
             await send(start)
@@ -114,14 +117,19 @@ class BlobApp:
     async def _carry_out(self, request: Request, query_string: bytes, receive: Receive) -> Answer:
         request.read(query_string, self._accounts)
         if not request.names_version:
-            properties = self._service.store.read(Transaction.get_service_properties, request.resource.account)
-            if is_served(properties.default_version):
-                request.version = properties.default_version
+            default = self._properties(request).default_version
+            if is_served(default):
+                request.version = default
+        if request.method == "OPTIONS":
+            return cross_origin.preflight(request, self._properties(request))
         operation = find_operation(request)
         if request.method == "PUT":
             headers.metadata(request)  # a name that is wrong cannot be signed in a way that both sides agree on
         access = authorize(request, operation.need, self._accounts, self._service.store, self._clock.now())
         return await operation.handler(Call(self._service, request, access, receive))
+
+    def _properties(self, request: Request) -> ServiceProperties:
+        return self._service.store.read(Transaction.get_service_properties, request.resource.account)
 
 
 def _answerable(failure: Exception, request: Request, request_id: str) -> ServiceError:

@@ -11,7 +11,21 @@ from ..auth import READ_BLOB, Need
 from ..errors import error, invalid_header, invalid_query
 from ..model import PublicAccess
 from ..request import Request
-from . import append, blobs, blocks, containers, copies, immutability, leases, pages, service_properties, tags, tiers
+from . import (
+    append,
+    batches,
+    blobs,
+    blocks,
+    containers,
+    copies,
+    delegation,
+    immutability,
+    leases,
+    pages,
+    service_properties,
+    tags,
+    tiers,
+)
 from .answer import Answer
 from .call import Call
 
@@ -46,7 +60,21 @@ _write = Need("o", "w", service_sas=True)
 _hold = Need("o", "i", service_sas=True)
 _append = Need("o", "aw", service_sas=True)
 
+
+async def _blob_batch(call: Call) -> Answer:
+    return await batches.blob_batch(call, find_operation)
+
+
+# Each part of a batch is looked at for itself; the batch as a whole needs to be anybody's who may do any of it.
+_BATCHED = "dxwy"
+
 OPERATIONS: Final[dict[Route, Operation]] = {
+    Route("account", "POST", "", "batch"): Operation(_blob_batch, Need("o", _BATCHED)),
+    Route("container", "POST", "container", "batch"): Operation(_blob_batch, Need("o", _BATCHED, service_sas=True)),
+    Route("account", "GET", "service", "stats"): Operation(service_properties.get_service_stats, Need("s", "r")),
+    Route("account", "POST", "service", "userdelegationkey"): Operation(
+        delegation.get_user_delegation_key, Need("s", "")
+    ),
     Route("account", "GET", "account", "properties"): _account_information,
     Route("account", "HEAD", "account", "properties"): _account_information,
     Route("account", "GET", "service", "properties"): Operation(
@@ -119,19 +147,9 @@ OPERATIONS: Final[dict[Route, Operation]] = {
 
 #: Operations of the service that this one does not have yet, by their documented names.
 NOT_IMPLEMENTED: Final[dict[Route, str]] = {
-    Route("account", "GET", "service", "stats"): "Get Blob Service Stats",
-    Route("account", "POST", "service", "userdelegationkey"): "Get User Delegation Key",
-    Route("account", "POST", "", "batch"): "Blob Batch",
-    Route("account", "OPTIONS"): "Preflight Blob Request",
-    Route("container", "POST", "container", "batch"): "Blob Batch",
-    Route("container", "OPTIONS"): "Preflight Blob Request",
-    Route("blob", "OPTIONS"): "Preflight Blob Request",
     Route("blob", "PUT", "", "expiry"): "Set Blob Expiry",
     Route("blob", "POST", "", "query"): "Query Blob Contents",
 }
-
-#: Headers that ask for something which belongs to those, and which must not go unheard.
-NOT_IMPLEMENTED_HEADERS: Final = ("x-ms-copy-source-authorization",)
 
 #: Headers that read or write tags.
 _TAG_HEADERS: Final = ("x-ms-if-tags", "x-ms-tags")
@@ -155,9 +173,8 @@ def find_operation(request: Request) -> Operation:
     operation = OPERATIONS.get(route)
     if operation is None:
         raise _unknown(route)
-    for header in NOT_IMPLEMENTED_HEADERS:
-        if header in request.headers:
-            raise error("NotImplemented", HeaderName=header)
+    if request.is_secondary and request.method not in ("GET", "HEAD"):
+        raise error("InsufficientAccountPermissions")
     if also := _also_needed(request):
         return operation._replace(need=operation.need._replace(also=also))
     return operation

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
+from millpond.common.clock import to_http
+
 from ..errors import error
 from ..properties import (
     CorsRule,
@@ -99,6 +101,13 @@ def _static_website(website: StaticWebsite) -> str:
         if value:
             text += element(name, value)
     return text
+
+
+def stats(synced_at: int) -> str:
+    return (
+        f"{DECLARATION}<StorageServiceStats><GeoReplication><Status>live</Status>"
+        f"<LastSyncTime>{to_http(synced_at)}</LastSyncTime></GeoReplication></StorageServiceStats>"
+    )
 
 
 # Reading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from ..errors import error
 from ..model import Container, PublicAccess
 from ..request import Request
 from ..store import Store, Transaction
-from . import sas, shared_key
+from . import delegation, sas, shared_key
 from .sas import failed
 
 #: How far the date of a signed request may be from the present.
@@ -41,28 +42,39 @@ READ_BLOB = Need("o", "r", service_sas=True, public=frozenset({"blob", "containe
 class Access(NamedTuple):
     """What a request was found to be allowed."""
 
-    by: Literal["key", "sas", "public"]
+    by: Literal["key", "token", "sas", "public"]
     permissions: str = ""
     #: Headers of the answer that a SAS sets.
     overrides: Mapping[str, str] = {}
 
     @property
+    def is_owner(self) -> bool:
+        """Whether everything in the account is open."""
+        return self.by in ("key", "token")
+
+    @property
     def may_overwrite(self) -> bool:
-        return self.by == "key" or "w" in self.permissions
+        return self.is_owner or "w" in self.permissions
 
     @property
     def may_read_tags(self) -> bool:
-        return self.by == "key" or "t" in self.permissions
+        return self.is_owner or "t" in self.permissions
 
 
 def authorize(request: Request, need: Need, accounts: Accounts, store: Store, now: int) -> Access:
     """Raises the service's error for a request that may not."""
     keys = accounts.keys("storage", request.resource.account) or ()
+    is_bearer = request.header("authorization")[:7].lower() == "bearer "
     if "authorization" in request.headers:
-        _check_shared_key(request, keys, now)
-        return Access("key")
+        if not is_bearer:
+            _check_shared_key(request, keys, now)
+            return Access("key")
+        _check_bearer(request, accounts)
+        if "sig" not in request.query:  # else the token only tells who uses the signature
+            return Access("token")
     if "sig" in request.query:
-        return _check_sas(request, need, keys, store, now)
+        token = accounts.storage_token(request.resource.account)
+        return _check_sas(request, need, keys, store, now, token=token, is_bearer=is_bearer)
     container = _container(request, store)
     if container and container.public_access in need.public and not need.also:
         return Access("public")
@@ -74,6 +86,15 @@ def _container(request: Request, store: Store) -> Container | None:
     return store.read(Transaction.get_container, name.account, name.container) if name.container else None
 
 
+def _check_bearer(request: Request, accounts: Accounts) -> None:
+    if request.scheme != "https":
+        raise failed("Bearer tokens are taken over https alone.")
+    own = accounts.storage_token(request.resource.account)
+    given = request.header("authorization")[7:].strip()
+    if own is None or not hmac.compare_digest(own.encode(), given.encode("latin-1")):
+        raise error("InvalidAuthenticationInfo", AuthenticationErrorDetail="The token is not the account's.")
+
+
 def _check_shared_key(request: Request, keys: tuple[bytes, ...], now: int) -> None:
     scheme, _, credential = request.header("authorization").partition(" ")
     account, _, signature = credential.partition(":")
@@ -82,7 +103,7 @@ def _check_shared_key(request: Request, keys: tuple[bytes, ...], now: int) -> No
         "SharedKeyLite": shared_key.lite_strings_to_sign,
     }.get(scheme)
     if candidates is None:
-        raise failed("Only the authentication schemes SharedKey and SharedKeyLite are supported.")
+        raise failed("Only the authentication schemes SharedKey, SharedKeyLite and Bearer are supported.")
     if account != request.resource.account:
         raise failed(f"The request names the account '{request.resource.account}' and is signed for another one.")
     _check_date(request.header("x-ms-date") or request.header("date"), now)
@@ -103,14 +124,25 @@ def _check_date(text: str, now: int) -> None:
         raise failed(f"Request date header is too far from the time of the server: '{text}'.")
 
 
-def _check_sas(request: Request, need: Need, keys: tuple[bytes, ...], store: Store, now: int) -> Access:
-    if "skoid" in request.query:
-        raise failed("User delegation signatures are not supported.")
+def _check_sas(
+    request: Request,
+    need: Need,
+    keys: tuple[bytes, ...],
+    store: Store,
+    now: int,
+    *,
+    token: str | None,
+    is_bearer: bool,
+) -> Access:
     signature = sas.read_sas(request.query)
     sas.check_form(signature)
-    text = sas.string_to_sign(signature, request.resource)
-    if not is_signed(signature.signature, keys, [text]):
-        raise failed(f"Signature did not match. String to sign used was '{text}'.")
+    texts = [sas.string_to_sign(signature, request.resource)]
+    if "skoid" in request.query:
+        delegated = delegation.check_delegation(request, now, token=token, is_bearer=is_bearer)
+        keys = (delegated.key,)
+        texts = delegation.strings_to_sign(signature, delegated, request.resource)
+    if not is_signed(signature.signature, keys, texts):
+        raise failed(f"Signature did not match. String to sign used was '{texts[0]}'.")
     if signature.policy_id:
         container = _container(request, store)
         signature = sas.with_policy(signature, container.policies if container else ())

@@ -86,11 +86,7 @@ def string_to_sign(sas: Sas, name: ResourceName) -> str:
         if sas.version >= "2020-12-06":
             fields.append(sas.encryption_scope)
         return "\n".join(fields) + "\n"
-    resource = f"/{name.account}/{name.container}"
-    if sas.resource != "c":
-        resource += f"/{name.blob}"
-    fields = [sas.permissions, sas.start, sas.expiry]
-    fields += [f"/blob{resource}" if sas.version >= "2015-02-21" else resource, sas.policy_id]
+    fields = [sas.permissions, sas.start, sas.expiry, canonical_resource(sas, name), sas.policy_id]
     if sas.version >= "2015-04-05":
         fields += [sas.ip, sas.protocol]
     fields.append(sas.version)
@@ -99,6 +95,13 @@ def string_to_sign(sas: Sas, name: ResourceName) -> str:
     if sas.version >= "2020-12-06":
         fields.append(sas.encryption_scope)
     return "\n".join([*fields, *sas.override_values])
+
+
+def canonical_resource(sas: Sas, name: ResourceName) -> str:
+    resource = f"/{name.account}/{name.container}"
+    if sas.resource != "c":
+        resource += f"/{name.blob}"
+    return f"/blob{resource}" if sas.version >= "2015-02-21" else resource
 
 
 def failed(detail: str) -> ServiceError:
