@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 from typing import Final
 
@@ -207,6 +208,12 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
 }
 
 
+_SECRET = re.compile(
+    r"(\bsig(?:=|%3D)|\bbearer +|encryption-key:)[^&\s'<]+",
+    re.IGNORECASE,
+)
+
+
 class CopySourceError(ServiceError):
     """A source that the copy may not or cannot read, and how it refused."""
 
@@ -226,7 +233,12 @@ def is_full(failure: Exception) -> bool:
 def error(code: str, **details: str) -> ServiceError:
     """The error of that code; ``details`` become elements of its XML body (``HeaderName="x-ms-range"``)."""
     status, message = ERRORS[code]
-    return ServiceError(status, code, message, *details.items())
+    return ServiceError(status, code, message, *[(name, redacted(value)) for name, value in details.items()])
+
+
+def redacted(text: str) -> str:
+    """A text that may quote a request, without signatures, tokens and keys, which nobody is to find in a log."""
+    return _SECRET.sub(r"\1REDACTED", text)
 
 
 def invalid_header(name: str, value: str) -> ServiceError:

@@ -92,6 +92,14 @@ def serve(
         bool | None,
         typer.Option("--tls/--no-tls", help="Speak https, with a local authority's certificate.", show_default="no"),
     ] = None,
+    well_known_account: Annotated[
+        bool | None,
+        typer.Option(
+            "--well-known-account/--no-well-known-account",
+            help="Serve devstoreaccount1 with its public key, on loopback alone.",
+            show_default="no",
+        ),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Run Millpond until Ctrl-C or SIGTERM.
@@ -102,7 +110,16 @@ def serve(
     from .serve import serve
 
     serve(
-        _settings(config, data, host=host, batch_port=batch_port, blob_port=blob_port, isolation=isolation, tls=tls),
+        _settings(
+            config,
+            data,
+            host=host,
+            batch_port=batch_port,
+            blob_port=blob_port,
+            isolation=isolation,
+            tls=tls,
+            well_known_account=well_known_account,
+        ),
         only,
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from contextlib import ExitStack
 
 import msgspec
 
 from millpond.common.authority import authority_file, issue_certificate
-from millpond.common.config import Settings
+from millpond.common.config import WELL_KNOWN_ACCOUNT, Settings
 
 from .data_directory import RunningServer, locked, open_accounts, publish, service_url, withdraw
 from .errors import CommandError
@@ -17,6 +18,11 @@ from .supervisor import SERVICE_NAMES, Service, ServiceName, Supervisor
 
 def serve(settings: Settings, only: ServiceName | None = None) -> None:
     """Run until a signal ends it. Raises ``CommandError`` where it cannot start or a service does not stay up."""
+    if settings.well_known_account and not _is_loopback(settings.host):
+        raise CommandError(
+            f"everybody knows the key of {WELL_KNOWN_ACCOUNT}:"
+            f" --well-known-account is for loopback, not {settings.host}"
+        )
     with ExitStack() as stack:
         lock = stack.enter_context(locked(settings.data))
         withdraw(settings.data)
@@ -37,6 +43,13 @@ def serve(settings: Settings, only: ServiceName | None = None) -> None:
 
         stack.callback(withdraw, settings.data)
         supervisor.run(on_ready=lambda: _say_ready(settings, urls), on_processes=announce)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _issue_certificate(settings: Settings) -> None:

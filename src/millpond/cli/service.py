@@ -47,7 +47,7 @@ def main(name: str, listener_fd: str, control_fd: str, lock_fd: str, base_url: s
 
 
 def _app(name: str, settings: Settings, base_url: str) -> ASGIApp:
-    accounts = Accounts(settings.data)
+    accounts = Accounts(settings.data, with_well_known=settings.well_known_account)
     if name == "batch":
         from millpond.batch.api.app import create_app as create_batch_app
 

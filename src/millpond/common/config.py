@@ -23,6 +23,9 @@ _KINDS: tuple[AccountKind, ...] = ("batch", "storage")
 
 DEFAULT_BATCH_ACCOUNT = "millpond"
 DEFAULT_STORAGE_ACCOUNT = "millpondstore"
+#: The account that clients mean by ``UseDevelopmentStorage=true``. Its key is public.
+WELL_KNOWN_ACCOUNT = "devstoreaccount1"
+WELL_KNOWN_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 class VmSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     blob_port: Port = 10000
     #: Speak https alone, with certificates of a local authority (``tls/authority.pem`` in the data directory).
     tls: bool = False
+    #: Serve the storage account that emulators have, whose key everybody knows; on loopback alone.
+    well_known_account: bool = False
     #: Where storage accounts are served, each under its name, if not by this server: for auto-storage.
     blob_url: str | None = None
     #: How a local node keeps its tasks apart from the machine; ``auto`` is ``sandbox`` where the kernel allows it.
@@ -148,8 +153,10 @@ class Accounts:
     So ``millpond account rotate-key`` takes effect on a running server at the next request.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, with_well_known: bool = False) -> None:
+        """``with_well_known``: :data:`WELL_KNOWN_ACCOUNT` is there too, although the file does not have it."""
         self.path = data / "accounts.json"
+        self._with_well_known = with_well_known
         self._stamp: tuple[int, int] | None = None
         self._content = _AccountsFile()
         self._keys: dict[tuple[AccountKind, str], tuple[bytes, bytes]] = {}
@@ -242,6 +249,9 @@ class Accounts:
         for kind in _KINDS:
             for name, keys in self._of(kind).items():
                 self._keys[kind, name] = (decode_key(keys.key1), decode_key(keys.key2))
+        if self._with_well_known:
+            key = decode_key(WELL_KNOWN_KEY)
+            self._keys.setdefault(("storage", WELL_KNOWN_ACCOUNT), (key, key))
         self._stamp = stamp
 
 

@@ -91,6 +91,8 @@ def _with_tags(call: Call, wanted: BlobDraft, source: sources.Opened) -> BlobDra
 
 async def _start_copy(call: Call, wanted: BlobDraft, copy: CopyState) -> Answer:
     """Look at the source, and leave the rest to the copier."""
+    if sources.AUTHORIZATION in call.request.headers:  # which is for copies that are made at once
+        raise error("InvalidHeaderValue", HeaderName=sources.AUTHORIZATION)
     url = call.request.header(sources.HEADER)
     call.store.read(blobs.find_place, call.name, wanted, code="TargetConditionNotMet")
     async with sources.opened(call) as source:

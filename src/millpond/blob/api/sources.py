@@ -25,7 +25,7 @@ from .call import Call
 from .download import files, read_pieces
 
 HEADER: Final = "x-ms-copy-source"
-_AUTHORIZATION: Final = "x-ms-copy-source-authorization"
+AUTHORIZATION: Final = "x-ms-copy-source-authorization"
 _PORTS = {"http": 80, "https": 443}
 _AZURE = ".blob.core.windows.net"
 _META = "x-ms-meta-"
@@ -66,13 +66,13 @@ def find_source(call: Call, *, by_key: bool = False) -> ResourceName | None:
     is_same_account = source.resource.account == call.name.account
     if by_key and call.access.is_owner and is_same_account:
         return source.resource
-    if _AUTHORIZATION in call.request.headers:
-        source.headers["authorization"] = call.request.headers[_AUTHORIZATION]
+    if AUTHORIZATION in call.request.headers:
+        source.headers["authorization"] = call.request.headers[AUTHORIZATION]
     try:
         need = READ_BLOB._replace(also="t") if headers.copies_tags(call.request) else READ_BLOB
         authorize(source, need, call.service.accounts, call.store, call.service.clock.now())
     except ServiceError as failure:
-        if "sig" in source.query or _AUTHORIZATION in call.request.headers:
+        if "sig" in source.query or AUTHORIZATION in call.request.headers:
             raise CopySourceError(failure.status, failure.code, failure.message) from None
         status, message = ERRORS["NoAuthenticationInformation"]
         raise CopySourceError(status, "NoAuthenticationInformation", message) from None
@@ -152,8 +152,8 @@ async def opened(call: Call, *, code: str = "SourceConditionNotMet", span: Span 
             yield Opened(size, blob.properties, blob.metadata, read_pieces(content, reading), blob.tags)
         return
     wanted = _conditional(demands.conditions)
-    if _AUTHORIZATION in call.request.headers:
-        wanted["authorization"] = call.request.headers[_AUTHORIZATION]
+    if AUTHORIZATION in call.request.headers:
+        wanted["authorization"] = call.request.headers[AUTHORIZATION]
     if span:
         wanted["range"] = f"bytes={span.begin}-{'' if span.end is None else span.end - 1}"
     try:
