@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.unit.batch_api.reference import error_codes
 
 from millpond.batch.api import versions
 from millpond.batch.api.unbuilt import REFUSED
@@ -30,18 +31,10 @@ def test_the_span_of_versions_is_right() -> None:
 
 #: What looks like the code of an error, and is something else.
 _OTHERS = {"Date", "MaxLimit", "PropertyName", "PropertyValue", "Range", "Reason", "TaskFailed"}
-#: Why tasks fail, which no answer's error says.
-_FAILURES = {f"Blob{what}" for what in ("AccessDenied", "DownloadMiscError", "DownloadTimedOut", "NotFound")}
-_FAILURES |= {
-    "FileUploadAccessDenied",
-    "FileUploadContainerNotFound",
-    "FileUploadMiscError",
-    "FileUploadTimedOut",
-}
-
-
-#: Why pools are not resized, which they say themselves.
-_RESIZE_ERRORS = {"AllocationTimedout", "ResizeStopped"}
+#: Why tasks fail and pools are not resized, which no answer's error says.
+_PUBLISHED = error_codes()
+_FAILURES = {code for codes in _PUBLISHED["taskFailureCodes"].values() for code in codes}
+_RESIZE_ERRORS = set(_PUBLISHED["poolResizeErrorCodes"])
 
 
 @pytest.mark.parametrize("code", sorted(set(re.findall(r"`([A-Z]\w+)`", _PAGE)) - _OTHERS - _FAILURES - _RESIZE_ERRORS))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient, ContainerSasPermissions, generate_container_sas
 from tests.servers import Server
 
@@ -171,9 +171,9 @@ def test_task_without_anything_due_has_no_record_of_uploads(
     batch: BatchClient, run: Callable[..., models.BatchTask], container: Container
 ) -> None:
     task = run("true", output("../stdout.txt", container.url(), "taskfailure"))
-    assert task.id
-    with pytest.raises(ResourceNotFoundError):
-        batch.get_task_file_properties(JOB, task.id, "fileuploadout.txt")
+    with pytest.raises(HttpResponseError) as caught:
+        text(batch, task, "fileuploadout.txt")
+    assert caught.value.status_code == 404
 
 
 def test_long_file_goes_by_blocks_with_its_properties(
@@ -229,7 +229,7 @@ def test_failed_upload_fails_the_task_keeps_its_exit_code_and_is_not_retried(
     assert info
     assert info.failure_info
     assert (info.exit_code, info.retry_count, info.result) == (exit_code, 0, "failure")
-    assert info.failure_info.category == "usererror"
+    assert info.failure_info.category == ("servererror" if code == "FileUploadMiscError" else "usererror")
     assert "sig=" not in str(info.failure_info.as_dict())
     assert code in text(batch, task, "fileuploaderr.txt")
     assert set(container.blobs()) == {"stdout.txt"}, "what can be uploaded is"

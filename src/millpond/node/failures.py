@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from millpond.common.agent_protocol import FailureInfo, Membership
 
 #: With which a container runtime says that there is no such command in the image, or that it cannot be run.
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+#: What goes wrong with files and is not the task's own fault, as the service tells them apart.
+_SERVER_ERRORS = frozenset(
+    {
+        "BlobDownloadTimedOut",
+        "BlobDownloadMiscError",
+        "ResourceContainerListTimedOut",
+        "ResourceContainerListMiscError",
+        "ResourceDirectoryCreateFailed",
+        "ResourceFileCreateFailed",
+        "ResourceFileWriteFailed",
+        "FileUploadTimedOut",
+        "FileUploadMiscError",
+    }
+)
 
 
 class RefusedError(Exception):
@@ -14,6 +30,10 @@ class RefusedError(Exception):
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+def category_of(code: str) -> Literal["usererror", "servererror"]:
+    return "servererror" if code in _SERVER_ERRORS else "usererror"
 
 
 def exit_code_failure(exit_code: int) -> FailureInfo:
@@ -58,9 +78,7 @@ def directory_failed(error: OSError) -> FailureInfo:
 
 
 def package_failed(details: tuple[tuple[str, str], ...]) -> FailureInfo:
-    return FailureInfo(
-        "servererror", "ApplicationPackageError", "An application package could not be installed", details
-    )
+    return FailureInfo("usererror", "ApplicationPackageError", "An application package could not be installed", details)
 
 
 def certificate_failed(message: str) -> FailureInfo:

@@ -10,7 +10,7 @@ import logging
 import os
 import urllib.parse
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from millpond.common.agent_protocol import FailureInfo
 
 from .cancellation import Cancellation, CancelledError
 from .documents import ResourceFile
+from .failures import category_of
 from .http import CHUNK, Connections, ExchangeError, without_query
 from .supplies import Supplies, SupplyError
 from .users import Credentials, as_file_user
@@ -27,11 +28,17 @@ log = logging.getLogger(__name__)
 _DEFAULT_MODE = 0o770
 #: Listing a container by a SAS needs a version no older than the SAS; files are fetched as their URLs say.
 _LIST_VERSION = "2021-12-02"
-_CODES = {
+_BLOB_CODES = {
     "denied": "BlobAccessDenied",
     "missing": "BlobNotFound",
     "timedOut": "BlobDownloadTimedOut",
     "other": "BlobDownloadMiscError",
+}
+_CONTAINER_CODES = {
+    "denied": "ResourceContainerAccessDenied",
+    "missing": "ResourceContainerNotFound",
+    "timedOut": "ResourceContainerListTimedOut",
+    "other": "ResourceContainerListMiscError",
 }
 
 _T = TypeVar("_T")
@@ -41,7 +48,7 @@ class TransferError(Exception):
     def __init__(self, code: str, message: str, culprit: str) -> None:
         super().__init__(code)
         name = "FilePath" if not culprit.startswith(("http:", "https:")) else "BlobUrl"
-        self.failure = FailureInfo("usererror", code, message, ((name, culprit),))
+        self.failure = FailureInfo(category_of(code), code, message, ((name, culprit),))
 
 
 class _CannotWriteError(Exception):
@@ -121,7 +128,7 @@ class _Fetcher:
             query = {"restype": "container", "comp": "list", "prefix": prefix, "marker": marker}
             added = urllib.parse.urlencode({key: value for key, value in query.items() if value})
             url = urllib.parse.urlunsplit(container._replace(query=f"{container.query}&{added}".lstrip("&")))
-            page = self._with_retries(url, lambda url=url: self._list(url))  # type: ignore[misc]
+            page = self._with_retries(url, lambda url=url: self._list(url), _CONTAINER_CODES)  # type: ignore[misc]
             yield from (name.text for name in page.iterfind("./Blobs/Blob/Name") if name.text)
             marker = page.findtext("NextMarker") or ""
             if not marker:
@@ -138,15 +145,15 @@ class _Fetcher:
                     raise CancelledError
                 write(chunk)
 
-    def _with_retries(self, url: str, action: Callable[[], _T]) -> _T:
+    def _with_retries(self, url: str, action: Callable[[], _T], codes: Mapping[str, str] = _BLOB_CODES) -> _T:
         try:
             return self._connections.retry(action)
         except ExchangeError as error:
-            raise TransferError(_CODES[error.kind], str(error), without_query(url)) from error
+            raise TransferError(codes[error.kind], str(error), without_query(url)) from error
         except _CannotWriteError as error:
             raise TransferError("ResourceFileWriteFailed", str(error), without_query(url)) from error
         except ET.ParseError as error:
-            raise TransferError("BlobDownloadMiscError", str(error), without_query(url)) from error
+            raise TransferError(codes["other"], str(error), without_query(url)) from error
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from millpond.common.clock import SystemClock, to_iso
 from . import patterns
 from .cancellation import Cancellation, CancelledError
 from .documents import OutputContainer, OutputFile
+from .failures import category_of
 from .files import is_inside, place_of
 from .http import Body, Connections, ExchangeError, without_query
 from .users import Credentials, as_file_user
@@ -67,7 +68,7 @@ class _UploadError(Exception):
         super().__init__(text)
         code, message = _FAILURES[kind]
         named = tuple((name, _printable(value)) for name, value in (*details, ("Message", text)))
-        self.failure = FailureInfo("usererror", code, message, named)
+        self.failure = FailureInfo(category_of(code), code, message, named)
 
 
 class _SkippedError(Exception):

@@ -23,6 +23,12 @@ def operations() -> dict[str, Any]:
     return published
 
 
+@functools.cache
+def error_codes() -> dict[str, Any]:
+    """``api``: codes of refusals by name; and the codes of what goes wrong with pools, jobs and tasks."""
+    return _read("error-codes.json")
+
+
 def _read(name: str) -> dict[str, Any]:
     content: dict[str, Any] = msgspec.json.decode((_DIRECTORY / name).read_bytes())
     return content

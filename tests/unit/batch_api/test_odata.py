@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.batch_api.calls import make_call
 
 from millpond.batch.api.odata import filterable, holds, parse_filter, read_filter
 from millpond.batch.store.base import FILTERABLE, Both, Compare, Either, Filter, Not, StartsWith
-from millpond.common.clock import from_iso
+from millpond.common.clock import from_iso, to_iso
 from millpond.common.errors import ServiceError
 
 _YEAR_2020 = from_iso("2020-01-01T00:00:00Z")
@@ -146,3 +151,56 @@ def test_every_field_of_the_store_has_a_name_on_the_wire() -> None:
 def test_lists_that_are_not_the_stores_are_filtered_here(text: str, names: list[str]) -> None:
     what = parse_filter(text, "files")
     assert [name for name in ("stdout.txt", "wd", "wd/a.txt") if holds(what, {"name": name})] == names
+
+
+_COMPARISONS = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+}
+_STATES = st.sampled_from(["active", "ACTIVE", "deleting", "deletefailed", "", "it's"])
+_MOMENTS = st.sampled_from([_YEAR_2020 - 1, _YEAR_2020, _YEAR_2020 + 10])
+#: What a filter says of a state and the moment of its transition, as Python.
+_Meaning = Callable[[str, int], bool]
+
+
+@st.composite
+def _conditions(draw: st.DrawFn) -> tuple[str, _Meaning]:
+    name, state, moment = draw(st.sampled_from(sorted(_COMPARISONS))), draw(_STATES), draw(_MOMENTS)
+    compare, quoted = _COMPARISONS[name], state.replace("'", "''")
+    found: tuple[str, _Meaning] = draw(
+        st.sampled_from(
+            [
+                (f"state {name} '{quoted}'", lambda has, _: bool(compare(has.lower(), state.lower()))),
+                (f"'{quoted}' {name} state", lambda has, _: bool(compare(state.lower(), has.lower()))),
+                (f"startswith(state,'{quoted}')", lambda has, _: has.lower().startswith(state.lower())),
+                (f"stateTransitionTime {name} DateTime'{to_iso(moment)}'", lambda _, at: bool(compare(at, moment))),
+                ("state ne null", lambda _has, _at: True),
+                ("stateTransitionTime eq null", lambda _has, _at: False),
+            ]
+        )
+    )
+    return found
+
+
+def _combined(inner: st.SearchStrategy[tuple[str, _Meaning]]) -> st.SearchStrategy[tuple[str, _Meaning]]:
+    pairs = st.tuples(inner, inner)
+    return (
+        inner.map(lambda one: (f"not ({one[0]})", lambda has, at: not one[1](has, at)))
+        | pairs.map(
+            lambda two: (f"({two[0][0]}) and {two[1][0]}", lambda has, at: two[0][1](has, at) and two[1][1](has, at))
+        )
+        | pairs.map(
+            lambda two: (f"({two[0][0]} or {two[1][0]})", lambda has, at: two[0][1](has, at) or two[1][1](has, at))
+        )
+    )
+
+
+@given(st.recursive(_conditions(), _combined, max_leaves=6), _STATES, _MOMENTS)
+def test_filters_keep_what_python_keeps(condition: tuple[str, _Meaning], state: str, moment: int) -> None:
+    text, meaning = condition
+    values: dict[str, str | int] = {"state": state, "state_transition_time": moment}
+    assert holds(parse_filter(text, "certificates"), values) == meaning(state, moment)

@@ -52,6 +52,11 @@ def test_refused_members_are_members() -> None:
             "startTask.containerSettings.registry.identityReference",
         ),
         (
+            pools.PoolAdd,
+            POOL | {"networkConfiguration": {"endpointConfiguration": {"inboundNATPools": []}}},
+            "networkConfiguration.endpointConfiguration",
+        ),
+        (
             pools.PoolPatch,
             {
                 "mountConfiguration": [

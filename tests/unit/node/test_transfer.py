@@ -151,9 +151,27 @@ def test_failed_download_names_its_code_and_the_url_without_the_sas(
 ) -> None:
     failure = fetch(tmp_path, ResourceFile(http_url=f"{blobs.url}/{name}", file_path="file"))
     assert failure is not None
-    assert (failure.code, failure.category) == (code, "usererror")
+    category = "servererror" if code == "BlobDownloadMiscError" else "usererror"
+    assert (failure.code, failure.category) == (code, category)
     assert failure.details == (("BlobUrl", f"{blobs.url}/{name.partition('?')[0]}"),)
     assert "secret" not in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("status/404", "ResourceContainerNotFound"),
+        ("container", "ResourceContainerAccessDenied"),
+        ("status/503", "ResourceContainerListMiscError"),
+    ],
+)
+def test_container_that_cannot_be_listed_has_codes_of_its_own(
+    tmp_path: Path, blobs: BlobServer, name: str, code: str
+) -> None:
+    failure = fetch(tmp_path, ResourceFile(storage_container_url=f"{blobs.url}/{name}", file_path="all"))
+    assert failure is not None
+    assert failure.code == code
+    assert failure.category == ("servererror" if code.endswith("MiscError") else "usererror")
 
 
 @pytest.mark.parametrize(("name", "tries"), [("status/404", 1), ("status/403", 1), ("status/503", 4), ("cut", 4)])

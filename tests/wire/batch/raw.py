@@ -67,16 +67,22 @@ class RawClient:
         target: str,
         body: Any = None,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | None] | None = None,
         version: str | None = "2025-06-01",
         date: str | None = None,
         sign_it: bool = True,
     ) -> Iterator[http.client.HTTPConnection]:
-        """A connection over which a request was sent; ``body`` is JSON, or bytes as they are."""
+        """A connection over which a request was sent; ``body`` is JSON, or bytes as they are.
+
+        ``None`` for a header leaves it out.
+        """
         if version is not None and "api-version=" not in target:
             target += f"{'&' if '?' in target else '?'}api-version={version}"
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        sent = {"Host": urlsplit(self.url).netloc, "ocp-date": date or email.utils.formatdate(usegmt=True)}
+        sent: dict[str, str | None] = {
+            "Host": urlsplit(self.url).netloc,
+            "ocp-date": date or email.utils.formatdate(usegmt=True),
+        }
         sent |= {"Content-Type": JSON} if body is not None else {}
         sent |= {"Content-Length": str(len(content))} if method not in ("GET", "HEAD") else {}
         sent |= dict(headers or {})
@@ -86,7 +92,8 @@ class RawClient:
         try:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in sent.items():
-                connection.putheader(name, value)
+                if value is not None:
+                    connection.putheader(name, value)
             connection.endheaders()
             if content:
                 connection.send(content)
@@ -94,8 +101,8 @@ class RawClient:
         finally:
             connection.close()
 
-    def _authorization(self, method: str, target: str, headers: Mapping[str, str]) -> str:
-        given = {name.lower(): value for name, value in headers.items()}
+    def _authorization(self, method: str, target: str, headers: Mapping[str, str | None]) -> str:
+        given = {name.lower(): value for name, value in headers.items() if value is not None}
         path, _, query = target.partition("?")
         parameters = sorted(part.split("=", 1) for part in query.split("&") if part.partition("=")[2])
         names = ("content-md5", "content-type", "date", "if-modified-since", "if-match", "if-none-match")

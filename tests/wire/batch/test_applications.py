@@ -116,7 +116,7 @@ def test_packages_of_pool_and_task_reach_the_task(raw: RawClient, tool: str) -> 
     missing = make.task("missing", applicationPackageReferences=[{"applicationId": tool, "version": "9"}])
     assert raw.send("POST", "/jobs/packages/tasks", missing).status == 201
     failure = make.wait_for_task(raw, "packages", "missing")["executionInfo"]["failureInfo"]
-    assert (failure["category"], failure["code"]) == ("servererror", "ApplicationPackageError")
+    assert (failure["category"], failure["code"]) == ("usererror", "ApplicationPackageError")
     details = {detail["name"]: detail["value"] for detail in failure["details"]}
     assert (details["ApplicationId"], details["Version"]) == ("my-tool", "9")
     raw.send("DELETE", "/jobs/packages")

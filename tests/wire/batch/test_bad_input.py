@@ -32,6 +32,9 @@ def _things(raw: RawClient) -> None:
     assert raw.send("POST", "/pools", pool("pool", 1)).status == 201
     assert raw.send("POST", "/jobs", job("job", "pool")).status == 201
     assert raw.send("POST", "/jobs/job/tasks", task("done", "echo hello")).status == 201
+    specification = {"poolInfo": {"poolId": "nowhere"}}
+    schedule = {"id": "schedule", "schedule": {}, "jobSpecification": specification}
+    assert raw.send("POST", "/jobschedules", schedule).status == 201
     wait_for_task(raw, "job", "done")
 
 
@@ -130,6 +133,8 @@ def test_api_versions_that_are_not_there(target: str, code: str, raw: RawClient)
         ("GET", "/nothing", 400, "InvalidUri"),
         ("GET", "/pools/pool/nothing", 400, "InvalidUri"),
         ("GET", "/pools/%ff", 400, "RequestUrlFailedToParse"),
+        ("GET", "/pools/%0A", 404, "PoolNotFound"),
+        ("GET", "/%0A", 400, "InvalidUri"),
         ("PUT", "/pools/pool", 405, "UnsupportedHttpVerb"),
         ("TRACE", "/pools", 405, "UnsupportedHttpVerb"),
         ("PROPFIND", "/pools", 400, "InvalidHttpVerb"),
@@ -390,6 +395,18 @@ def test_ending_with_the_last_task_is_not_taken_back(raw: RawClient) -> None:
         ("POST", "/jobs/job/disable", {"disableTasks": "wait"}),
         ("DELETE", "/jobs/job/tasks/done", None),
         ("PUT", "/jobs/job/tasks/done", {}),
+        ("POST", "/pools/pool/stopresize", None),
+        ("POST", "/pools/pool/removenodes", {"nodeList": ["n"]}),
+        ("POST", "/pools/pool/enableautoscale", {"autoScaleFormula": "$TargetDedicatedNodes=1"}),
+        ("POST", "/jobs/job/enable", None),
+        ("POST", "/jobs/job/tasks/done/terminate", None),
+        ("POST", "/jobs/job/tasks/done/reactivate", None),
+        ("PATCH", "/jobschedules/schedule", {"metadata": []}),
+        ("PUT", "/jobschedules/schedule", {"schedule": {}, "jobSpecification": {"poolInfo": {"poolId": "pool"}}}),
+        ("DELETE", "/jobschedules/schedule", None),
+        ("POST", "/jobschedules/schedule/disable", None),
+        ("POST", "/jobschedules/schedule/enable", None),
+        ("POST", "/jobschedules/schedule/terminate", None),
     ],
 )
 @pytest.mark.parametrize(

@@ -77,12 +77,13 @@ def test_failed_downloads_say_which_blob(raw: RawClient, server: Server, contain
         ("none", {"httpUrl": f"{blob}?{_sas(container, server)}", "filePath": "f"}, "BlobNotFound", "BlobUrl", blob),
         ("unsigned", {"httpUrl": blob, "filePath": "f"}, "BlobNotFound", "BlobUrl", blob),
         ("denied", {"httpUrl": f"{blob}?sv=2020-02-10&sig=x", "filePath": "f"}, "BlobAccessDenied", "BlobUrl", blob),
-        ("no-container", {"autoStorageContainerName": "nowhere"}, "BlobNotFound", "BlobUrl", "/nowhere"),
+        ("no-container", {"autoStorageContainerName": "nowhere"}, "ResourceContainerNotFound", "BlobUrl", "/nowhere"),
         ("out", {"httpUrl": blob, "filePath": "../f"}, "ResourceFileCreateFailed", "FilePath", "../f"),
     ]:
         ended = _run(raw, job, task_id, file)
         failure = ended["executionInfo"]["failureInfo"]
-        assert (failure["category"], failure["code"]) == ("usererror", code), task_id
+        category = "servererror" if code == "ResourceFileCreateFailed" else "usererror"
+        assert (failure["category"], failure["code"]) == (category, code), task_id
         (detail,) = failure["details"]
         assert (detail["name"], detail["value"].endswith(culprit)) == (name, True), task_id
         assert "exitCode" not in ended["executionInfo"]

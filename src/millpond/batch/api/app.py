@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -43,22 +42,21 @@ def create_app(settings: Settings, accounts: Accounts, base_url: str, clock: Clo
         finally:
             await service.stop()
 
-    return Starlette(
-        routes=[
-            WebSocketRoute("/agents/{node:path}", _agents),
-            *agent_requests.ROUTES,
-            Mount(
-                "/",
-                app=_Operations([*OPERATIONS, *EXTENSIONS]),
-                middleware=[
-                    Middleware(Answers, clock=clock or SystemClock()),
-                    Middleware(Authentication, accounts=accounts),
-                    Middleware(ApiVersion),
-                ],
-            ),
-        ],
+    app = Starlette(
+        routes=[WebSocketRoute("/agents/{node:path}", _agents), *agent_requests.ROUTES],
         lifespan=lifespan,
     )
+    operations = ApiVersion(_Operations([*OPERATIONS, *EXTENSIONS]))
+    answers = Answers(Authentication(operations, accounts=accounts), clock=clock or SystemClock())
+    nowhere = app.router.default
+
+    async def clients(scope: Scope, receive: Receive, send: Send) -> None:
+        """All other requests, whatever their paths: no pattern of Starlette's matches every one."""
+        await (answers if scope["type"] == "http" else nowhere)(scope, receive, send)
+
+    app.router.default = clients
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _agents(websocket: WebSocket) -> None:

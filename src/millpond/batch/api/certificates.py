@@ -55,10 +55,14 @@ async def certificate_list(service: BatchService, call: Call) -> Answer:
     found = [
         (certificate.thumbprint, certificate)
         for certificate in service.certificates.all(call.account)
-        if what is None or odata.holds(what, {"state": certificate.state})
+        if what is None or odata.holds(what, _values(certificate))
     ]
     page, following = page_of(call, found)
     return listing(call, [_content(call, each) for each in page], wire.Certificate, "certificates", following)
+
+
+def _values(certificate: Certificate) -> dict[str, str | int]:
+    return {"state": certificate.state, "state_transition_time": certificate.state_transition_time}
 
 
 async def certificate_get(service: BatchService, call: Call) -> Answer:

@@ -55,7 +55,7 @@ _NESTED: dict[str, dict[str, str]] = {
 }
 #: Lists that are not the store's.
 _OTHERS: dict[str, dict[str, type]] = {
-    "certificates": {"state": str},
+    "certificates": {"state": str, "state_transition_time": Moment},
     "files": {"name": str},
     "images": {"os_type": str, "verification_type": str, "node_agent_sku_id": str},
     "node_agent_skus": {"os_type": str, "id": str},
@@ -204,19 +204,24 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def holds(what: Filter, values: Mapping[str, str]) -> bool:
+def holds(what: Filter, values: Mapping[str, str | int]) -> bool:
     """Whether a filter holds for an entity with these values. Text is compared without regard to case."""
     match what:
         case Compare():
-            value = what.value
-            return _OPERATORS[what.operator](
-                values[what.field].lower(), value.lower() if isinstance(value, str) else ""
-            )
+            return _compares(values[what.field], what)
         case StartsWith():
-            return values[what.field].lower().startswith(what.prefix.lower())
+            return str(values[what.field]).lower().startswith(what.prefix.lower())
         case Not():
             return not holds(what.operand, values)
         case Both():
             return holds(what.left, values) and holds(what.right, values)
         case Either():
             return holds(what.left, values) or holds(what.right, values)
+
+
+def _compares(has: str | int, what: Compare) -> bool:
+    if what.value is None:
+        return what.operator == "ne"
+    if isinstance(has, str):
+        return _OPERATORS[what.operator](has.lower(), str(what.value).lower())
+    return _OPERATORS[what.operator](has, what.value)
