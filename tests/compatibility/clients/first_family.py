@@ -71,14 +71,14 @@ def images():
 # --- pools ---
 
 
-def new_pool(pool_id, nodes, **members):
+def new_pool(pool_id, nodes, slots=2, **members):
     sku_id, image = newest_image()
     machines = models.VirtualMachineConfiguration(image_reference=image, node_agent_sku_id=sku_id)
     return models.PoolAddParameter(
         id=pool_id,
         vm_size="standard_a1_v2",
         virtual_machine_configuration=machines,
-        **{TARGET: nodes, SLOTS: 2},
+        **{TARGET: nodes, SLOTS: slots},
         **members,
     )
 
@@ -386,14 +386,19 @@ def task_changes():
 
 @checks.of("Task.list_subtasks")
 def subtasks():
+    gang = f"{NAME}-gang"
+    client.pool.add(new_pool(gang, 2, slots=1, enable_inter_node_communication=True))
+    client.job.add(models.JobAddParameter(id=gang, pool_info=models.PoolInformation(pool_id=gang)))
     settings = models.MultiInstanceSettings(number_of_instances=2, coordination_command_line="/bin/sh -c 'echo ready'")
     client.task.add(
-        TASKS, models.TaskAddParameter(id="gang", command_line="/bin/sh -c 'exit 0'", multi_instance_settings=settings)
+        gang, models.TaskAddParameter(id="gang", command_line="/bin/sh -c 'exit 0'", multi_instance_settings=settings)
     )
-    task_is("gang", "completed")
-    (subtask,) = client.task.list_subtasks(TASKS, "gang").value
+    task = wait_for(lambda: text((t := client.task.get(gang, "gang")).state) == "completed" and t)
+    (subtask,) = client.task.list_subtasks(gang, "gang").value
     assert (subtask.id, subtask.exit_code, text(subtask.state)) == (1, 0, "completed")
-    assert subtask.node_info.node_id != client.task.get(TASKS, "gang").node_info.node_id
+    assert subtask.node_info.node_id != task.node_info.node_id
+    client.job.delete(gang)
+    client.pool.delete(gang)
 
 
 @checks.of("File.list_from_task", "File.get_from_task", "File.get_properties_from_task", "File.delete_from_task")

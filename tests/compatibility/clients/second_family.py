@@ -65,7 +65,7 @@ def images():
 # --- pools ---
 
 
-def new_pool(pool_id, nodes, **members):
+def new_pool(pool_id, nodes, slots=2, **members):
     image = models.BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server")
     machines = models.VirtualMachineConfiguration(image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04")
     return models.BatchPoolCreateOptions(
@@ -73,7 +73,7 @@ def new_pool(pool_id, nodes, **members):
         vm_size="standard_a1_v2",
         virtual_machine_configuration=machines,
         target_dedicated_nodes=nodes,
-        task_slots_per_node=2,
+        task_slots_per_node=slots,
         **members,
     )
 
@@ -363,15 +363,20 @@ def task_changes():
 
 @checks.of("list_subtasks")
 def subtasks():
+    gang = f"{NAME}-gang"
+    client.create_pool(new_pool(gang, 2, slots=1, enable_inter_node_communication=True))
+    client.create_job(models.BatchJobCreateOptions(id=gang, pool_info=models.BatchPoolInfo(pool_id=gang)))
     settings = models.MultiInstanceSettings(number_of_instances=2, coordination_command_line="/bin/sh -c 'echo ready'")
     client.create_task(
-        TASKS,
+        gang,
         models.BatchTaskCreateOptions(id="gang", command_line="/bin/sh -c 'exit 0'", multi_instance_settings=settings),
     )
-    task = task_is("gang", "completed")
-    (subtask,) = client.list_subtasks(TASKS, "gang")
+    task = wait_for(lambda: (t := client.get_task(gang, "gang")).state == "completed" and t)
+    (subtask,) = client.list_subtasks(gang, "gang")
     assert (subtask.id, subtask.exit_code, subtask.state) == (1, 0, "completed")
     assert subtask.node_info.node_id != task.node_info.node_id
+    client.begin_delete_job(gang, **OFTEN)
+    client.begin_delete_pool(gang, **OFTEN)
 
 
 @checks.of("list_task_files", "download_task_file", "get_task_file_properties", "delete_task_file")
