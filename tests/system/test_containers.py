@@ -13,11 +13,13 @@ from tests.system.agent_server import task
 from tests.system.nodes import KEY, Node, local_node, until
 from tests.system.podman import IMAGE, make_image, podman_problem, remove_image
 
-from millpond.common.agent_protocol import Attempt, Ended, Orders, StartTaskReport, Trouble
+from millpond.common.agent_protocol import Attempt, Ended, Orders, Prepared, StartTaskReport, Trouble
 from millpond.common.clock import SECOND
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
+#: Seconds that no other process of the machine sleeps.
+_LONG = 1_000_000 + os.getpid()
 _DIRECTORY = "workitems/job/job-1"
 
 
@@ -38,7 +40,17 @@ def _pool(images: list[str] | None = None, **rest: Any) -> dict[str, Any]:
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     async with local_node(tmp_path / "data", "sandbox", pool=_pool([IMAGE]), task_slots=4) as node:
+        await _prepared(node)
         yield node
+
+
+async def _prepared(node: Node, times: int = 1) -> None:
+    def told() -> bool:
+        reports = node.server.reports.get(KEY, [])
+        assert not [each for each in reports if isinstance(each, Trouble)]
+        return sum(isinstance(each, Prepared) for each in reports) >= times
+
+    await until(told)
 
 
 async def _run(node: Node, command_line: str, task_id: str = "task", **settings: Any) -> Ended:
@@ -54,9 +66,13 @@ async def _output(node: Node, command_line: str, task_id: str = "task", **settin
     return await node.text(f"{_DIRECTORY}/{task_id}/stdout.txt")
 
 
+def _name(node: Node) -> str:
+    return f"millpond-{hashlib.sha256(os.fsencode(node.directory)).hexdigest()[:16]}"
+
+
 def _left(node: Node) -> list[Path]:
     """Control groups of the node's containers."""
-    name = f"millpond-{hashlib.sha256(os.fsencode(node.directory)).hexdigest()[:16]}"
+    name = _name(node)
     return [path for pattern in (name, f"*/{name}") for path in Path("/sys/fs/cgroup").glob(pattern)]
 
 
@@ -114,36 +130,37 @@ async def test_mounts_are_those_that_were_asked_for(node: Node) -> None:
 
 
 async def test_containers_end_when_they_are_told_to(node: Node) -> None:
-    late = await _run(node, "sleep 600", "late", limit=SECOND)
+    late = await _run(node, f"sleep {_LONG}", "late", limit=SECOND)
     assert late.failure is not None
     assert late.failure.code == "TaskEnded"
     assert late.container_info is not None
     settings = {"imageName": IMAGE}
-    await node.order(task("long", "sh -c 'echo on >&2; sleep 600 & wait'", containerSettings=settings))
+    await node.order(task("long", f"sh -c 'echo on >&2; sleep {_LONG} & wait'", containerSettings=settings))
     stderr = node.directory / f"root/{_DIRECTORY}/long/stderr.txt"
     await until(lambda: stderr.is_file() and stderr.read_text())
-    assert _sleeping(node)
+    assert _sleeping()
     await node.server.send(KEY, Orders(task_slots=4, stop=[Attempt("job", "long", 1)]))
     end = await node.server.ended(KEY, "long", 1)
     assert end.failure is not None
     assert end.failure.code == "TaskEnded"
-    assert not _sleeping(node)
+    assert not _sleeping()
 
 
 async def test_nothing_is_left_when_a_node_is_killed(node: Node) -> None:
-    await node.order(task("long", "sh -c 'echo on; sleep 600'", containerSettings={"imageName": IMAGE}))
+    await node.order(task("long", f"sh -c 'echo on; sleep {_LONG}'", containerSettings={"imageName": IMAGE}))
     stdout = node.directory / f"root/{_DIRECTORY}/long/stdout.txt"
     await until(lambda: stdout.is_file() and stdout.read_text())
     assert _left(node)
     os.kill(node.record.pid, 9)
     await until(lambda: node.ended_unasked)
-    assert not _sleeping(node)
-    await node.boot(2)
+    assert not _sleeping()
     node.server.wanted.clear()
+    await node.boot(2)
+    await _prepared(node, 2)
     assert await _output(node, "echo again", "again") == "again\n"
     await node.provider.release(KEY)
     assert not _left(node)
-    assert not _sleeping(node)
+    assert not _sleeping()
 
 
 async def test_start_tasks_run_in_containers(tmp_path: Path) -> None:
@@ -170,6 +187,32 @@ async def test_nodes_without_their_images_are_in_trouble(tmp_path: Path) -> None
         assert trouble()[0].code == "ContainerInvalidImage"
 
 
+async def test_nodes_without_a_sandbox_have_containers(tmp_path: Path) -> None:
+    async with local_node(tmp_path / "data", "process", pool=_pool([IMAGE]), task_slots=2) as node:
+        await _prepared(node)
+        said = await _output(node, "sh -c 'pwd; echo $AZ_BATCH_TASK_ID'")
+        assert said.splitlines() == [f"{node.directory}/root/{_DIRECTORY}/task/wd", "task"]
+        await node.order(task("long", f"sh -c 'echo on; sleep {_LONG}'", containerSettings={"imageName": IMAGE}))
+        stdout = node.directory / f"root/{_DIRECTORY}/long/stdout.txt"
+        await until(lambda: stdout.is_file() and stdout.read_text())
+        assert _sleeping()
+        await node.provider.release(KEY)
+        assert not _sleeping()
+        assert not _left(node)
+        assert not Path("/run", _name(node)).exists()
+
+
+async def test_nodes_end_with_what_starts_their_containers(node: Node) -> None:
+    agent = node.record.pid
+    (host,) = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+    await node.order(task("long", f"sleep {_LONG}", containerSettings={"imageName": IMAGE}))
+    await until(_sleeping)
+    os.kill(int(host), 9)
+    await until(lambda: node.ended_unasked)
+    assert "the container host has ended" in str(node.ended_unasked[0])
+    assert not _sleeping()
+
+
 async def test_pools_and_tasks_agree_about_containers(tmp_path: Path, node: Node) -> None:
     plain = await node.run("true", "plain")
     assert plain.failure is not None
@@ -184,13 +227,12 @@ async def test_pools_and_tasks_agree_about_containers(tmp_path: Path, node: Node
         await until(lambda: not children.read_text())
 
 
-def _sleeping(node: Node) -> list[str]:
-    """Processes of the node's tasks that sleep."""
+def _sleeping() -> list[str]:
+    """Processes of these tests' tasks that sleep."""
     found = []
-    mark = f"AZ_BATCH_NODE_ID={KEY.rpartition('/')[2]}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if b"sleep" in (process / "cmdline").read_bytes() and mark in (process / "environ").read_bytes():
+            if (process / "cmdline").read_bytes() == f"sleep\0{_LONG}\0".encode():
                 found.append(process.name)
         except OSError:
             continue

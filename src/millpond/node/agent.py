@@ -47,7 +47,7 @@ from millpond.common.agent_protocol import (
 )
 from millpond.common.authority import bundle_with
 from millpond.common.clock import SECOND, SystemClock
-from millpond.common.control_groups import control_group
+from millpond.common.container_leftovers import control_group, run_directory
 from millpond.common.durations import UNLIMITED
 
 from . import failures
@@ -56,7 +56,7 @@ from .applications import PackageError
 from .cancellation import Cancellation
 from .certificates import fetch_certificates
 from .channel import Channel
-from .containers import ContainerError, Containers, find_runtime
+from .containers import ContainerError, Containers, Places, find_runtime
 from .disk import Disk
 from .documents import PoolDocument, decode_pool, decode_task
 from .files import FileService
@@ -105,6 +105,7 @@ class Agent:
         self._containers = containers
         if containers:
             self._runner.trees.adopt(containers.host.pid)
+            containers.host.on_gone = partial(self._loop.post, _give_up)
         self._files = FileService(root)
         self._file_room = threading.Semaphore(_FILE_PARTS)
         self._file_parts_sent = 0
@@ -438,9 +439,14 @@ def _time_limit(assignment: Assignment) -> int:
     return UNLIMITED if is_subtask else assignment.max_wall_clock_time
 
 
-def _containers(launch: AgentLaunch, root: Path, place: Path) -> Containers | None:
+def _give_up() -> None:
+    """End the node with all that runs on it: what its container host has started has nobody else to end it."""
+    raise RuntimeError("the container host has ended")
+
+
+def _containers(launch: AgentLaunch, root: Path, place: Path, run: Path | None) -> Containers | None:
     """The container runtime of this machine, if it has one. It is forked: nothing else may run in this process yet."""
-    if sys.platform != "linux" or launch.is_trial:
+    if sys.platform != "linux" or launch.is_trial or run is None:
         return None
     runtime = find_runtime(launch.container_runtime, is_sandboxed=launch.isolation == "sandbox")
     if not runtime:
@@ -448,7 +454,7 @@ def _containers(launch: AgentLaunch, root: Path, place: Path) -> Containers | No
     from .container_host import ContainerHost
 
     group = control_group(Path(launch.directory)) if os.geteuid() == 0 else ""
-    return Containers(ContainerHost(), runtime, root, place, group)
+    return Containers(ContainerHost(), runtime, root, Places(place, run, group))
 
 
 def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
@@ -466,7 +472,7 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
 
         sandbox.enter(directory, [Path(path) for path in launch.hidden], hostname(launch.node_id), launch.ip_address)
         root, place = sandbox.ROOT, sandbox.CONTAINERS
-        containers = _containers(launch, root, place)
+        containers = _containers(launch, root, place, place / "run")
         if os.geteuid() == 0:
             linux.set_thread_groups([])
         linux.bound_task_capabilities()
@@ -476,7 +482,7 @@ def run(launch: AgentLaunch, ready: Callable[[], object]) -> None:
             os._exit(0)
     else:
         root = directory / "root"
-        containers = _containers(launch, root, directory / "containers")
+        containers = _containers(launch, root, directory / "containers", run_directory(directory))
         if sys.platform == "linux":
             from . import linux
 

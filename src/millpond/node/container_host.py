@@ -4,8 +4,8 @@ It is forked from the agent before the agent bounds what its children may do, ru
 over a socket pair, and gathers what they leave behind. It ends, with all of that, when the agent closes the socket,
 which it does at once where the node's pool has no containers.
 
-Its mounts are its own: a runtime's are seen nowhere else, and the control groups, which are read-only in a sandbox, can
-be changed here. Linux only.
+Where it is root it has a PID namespace, and so all that it starts ends with it, and mounts of its own: a runtime's are
+seen nowhere else, and the control groups, which are read-only in a sandbox, can be changed here. Linux only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NoReturn
@@ -73,6 +73,9 @@ class ContainerHost:
         #: What runs, by number; ``None``: it has ended.
         self._waiting: dict[int, Future[int]] | None = {}
         self._reader: threading.Thread | None = None
+        self._is_closed = False
+        #: Called, in a thread, when it has ended unasked.
+        self.on_gone: Callable[[], None] = _ignore
 
     def run(
         self, words: Sequence[str], environment: Mapping[str, str], files: tuple[int, int, int]
@@ -106,6 +109,7 @@ class ContainerHost:
 
     def close(self) -> None:
         """End it, with all that it has started."""
+        self._is_closed = True
         self._channel.close()
 
     def _read(self) -> None:
@@ -121,6 +125,8 @@ class ContainerHost:
                 done.set_result(ended.exit_code)
         with self._lock:
             left, self._waiting = self._waiting or {}, None
+        if not self._is_closed:
+            self.on_gone()
         for done in left.values():
             done.set_exception(HostGoneError())
 
@@ -131,6 +137,10 @@ class ContainerHost:
             return b""
 
 
+def _ignore() -> None:
+    """Nobody wants to know."""
+
+
 def _become_host(channel: socket.socket) -> NoReturn:
     from . import linux
 
@@ -138,10 +148,11 @@ def _become_host(channel: socket.socket) -> NoReturn:
         os.closerange(3, channel.fileno())
         os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
         os.setsid()
-        linux.set_child_subreaper()
         linux.set_undumpable()
         if os.geteuid() == 0:
-            _have_mounts()
+            _go_apart()
+        else:
+            linux.set_child_subreaper()
         _Host(channel).serve()
     except BaseException:
         traceback.print_exc()
@@ -150,12 +161,22 @@ def _become_host(channel: socket.socket) -> NoReturn:
     os._exit(1)
 
 
-def _have_mounts() -> None:
-    """Leave the agent's mounts for a copy, with control groups that can be changed. Raises ``OSError``."""
+def _go_apart() -> None:
+    """Become the first process of a PID namespace, with mounts of its own and control groups that can be changed.
+
+    The kernel ends all containers with it. Raises ``OSError``.
+    """
     from . import linux
 
-    linux.unshare(linux.CLONE_NEWNS)
+    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
+    first = os.fork()
+    if first:
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.waitpid(first, 0)
+        os._exit(1)
+    linux.set_parent_death_signal(signal.SIGKILL)
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         place = line.split()[4]
         if place == _CONTROL_GROUPS or place.startswith(f"{_CONTROL_GROUPS}/"):

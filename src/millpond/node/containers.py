@@ -54,6 +54,17 @@ class ContainerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where a node's runtime has what it has."""
+
+    #: A directory for images and containers, and one for what runs, whose path podman wants to be short.
+    kept: Path
+    running: Path
+    #: For the containers; empty: podman's own choice.
+    control_group: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """What became of a command in a container. With a ``failure`` it was never begun."""
 
@@ -90,13 +101,13 @@ class Container:
 class Containers:
     """What can be asked of a node's runtime. All of it is slow, and for threads, but for :meth:`end`."""
 
-    def __init__(self, host: ContainerHost, runtime: str, root: Path, place: Path, group: str) -> None:
-        """``runtime``: the path of podman; ``place``: a directory of its own; ``group``: the control group for the
-        containers (empty: podman's own choice)."""
+    def __init__(self, host: ContainerHost, runtime: str, root: Path, places: Places) -> None:
+        """``runtime``: the path of podman."""
         self.host = host
         self._root = root
-        self._place = place
-        self._group = group
+        self._place = place = places.kept
+        self._run_place = places.running
+        self._group = group = places.control_group
         self._numbers = itertools.count()
         machine = _IMAGES_OF_ROOT if os.geteuid() == 0 else Path.home() / _IMAGES
         self._words = [
@@ -104,9 +115,9 @@ class Containers:
             "--root",
             f"{place}/storage",
             "--runroot",
-            f"{place}/run",
+            str(self._run_place),
             "--tmpdir",
-            f"{place}/run/tmp",
+            f"{self._run_place}/state",
         ]
         self._words.append("--events-backend=none")
         if group:
@@ -127,9 +138,11 @@ class Containers:
 
         Raises :class:`ContainerError`.
         """
-        for name in ("run", "tasks"):
-            shutil.rmtree(self._place / name, ignore_errors=True)
         try:
+            for place in (self._run_place, self._place / "tasks"):
+                if place.exists():
+                    shutil.rmtree(place)
+            self._run_place.mkdir(parents=True, mode=0o700)
             (self._place / "tasks").mkdir(parents=True, mode=0o700)
             logins = self._place / "auth.json"
             logins.touch(mode=0o600)

@@ -23,7 +23,7 @@ import msgspec
 from millpond.common.agent_launch import AgentLaunch, AgentRecord, LaunchReply, process_start
 from millpond.common.authority import authority_file
 from millpond.common.config import Settings
-from millpond.common.control_groups import remove_control_group
+from millpond.common.container_leftovers import remove_leftovers
 
 from .base import Capabilities, NodeRequest, NotGranted, Observation
 from .trash import Trash
@@ -297,7 +297,7 @@ class LocalProvider:
         node.is_wanted = False
         if not node.ended.is_set():
             await self._end_process(node)
-        await asyncio.to_thread(remove_control_group, node.directory)
+        await asyncio.to_thread(remove_leftovers, node.directory)
         if node.record.isolation == "process":
             await asyncio.to_thread(_end_strays, node.directory / "root")
 
