@@ -142,6 +142,16 @@ def test_what_cannot_be_copied_does_not_keep_the_rest(server: Server, tree: Path
     assert set(contents(tmp_path / "down")) == set(contents(tree)) - {"a.txt"}
 
 
+def test_nobody_there_is_said_without_the_signature(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/account/cont/a?sv=2021-12-02&sig=c2VjcmV0"
+    done = millpond("blob", "cat", url, "--data", tmp_path / "none")
+    assert done.returncode == 1
+    assert done.stderr.startswith("millpond: the service cannot be reached: ")
+    assert "Connection refused" in done.stderr
+    assert "c2VjcmV0" not in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("kind", ["blobfuse2", "rclone", "pool"])
 def test_hints_name_all_that_a_mount_needs(server: Server, kind: str) -> None:
     hint = blob(server, "mount-hint", "data", "--for", kind, "--directory", "/mnt/data")

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from millpond.common.authority import authority_file
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
 
 SCHEME = "blob://"
+_SIGNATURE = re.compile(r"sig=[^&\s'\")]+")
+#: Who is not there is not asked again; who is busy is, three times within seconds.
+_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_connect": 0, "initial_backoff": 1, "increment_base": 2}
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -83,12 +86,15 @@ class Accounts:
         path = parts.path.removeprefix("/")
         url = f"{parts.scheme}://{parts.netloc}"
         if _has_account_in_path(parts.hostname or ""):
-            account, _, path = path.partition("/")
-            url += f"/{account}"
+            name, _, path = path.partition("/")
+            url += f"/{name}"
         container, _, blob = path.partition("/")
-        own = self._with_url(url) if not parts.query else None
+        own = self._with_url(url)
+        account = Account(url, sas=parts.query, authority=own.authority if own else "")
+        if own and not parts.query:
+            account = own
         # Every other sign of a pattern is one that a URL may have in a name.
-        return Place(own or Account(url, sas=parts.query), unquote(container), unquote(blob), "*" in blob)
+        return Place(account, unquote(container), unquote(blob), "*" in blob)
 
     def _own(self, name: str | None) -> Account:
         values = credentials(self._settings, storage_account=name)
@@ -102,6 +108,8 @@ class Accounts:
 
     def _with_url(self, url: str) -> Account | None:
         """The account that is known under a URL."""
+        if not self._connection_string and not (self._settings.data / "accounts.json").exists():
+            return None
         return self.default if self.default.url.rstrip("/") == url else None
 
 
@@ -159,7 +167,7 @@ def opened(account: Account, *, connections: int = 8) -> Iterator[BlobServiceCli
         session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
     transport = RequestsTransport(session=session, session_owner=False, connection_verify=_authorities(account))
     try:
-        with session, BlobServiceClient(account.url, credential, transport=transport, retry_total=3) as client:
+        with session, BlobServiceClient(account.url, credential, transport=transport, **_RETRIES) as client:
             yield client
     except AzureError as error:
         raise CommandError(said(error)) from error
@@ -170,7 +178,12 @@ def _authorities(account: Account) -> str | bool:
 
 
 def said(error: Exception) -> str:
-    """What an error of a service or of this machine says, in one line."""
+    """What an error of a service or of this machine says, in one line, and without a signature."""
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+    if isinstance(error, ServiceRequestError | ServiceResponseError):
+        reason = str(error).rpartition("(Caused by ")[2].removesuffix(")")  # what is before names the whole URL
+        return f"the service cannot be reached: {_SIGNATURE.sub('sig=…', reason)}"
     code = getattr(error, "error_code", None)
     message = str(getattr(error, "message", None) or error).strip().partition("\n")[0]
     if isinstance(error, OSError) and error.strerror:
