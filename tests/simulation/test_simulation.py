@@ -9,22 +9,24 @@ import pytest
 from tests.simulation.story import tell
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_story_with_small_windows_ends_well(seed: int) -> None:
     tell("small", seed)
 
 
-@pytest.mark.parametrize("seed", range(300, 306))
+@pytest.mark.parametrize("seed", range(300, 304))
 def test_story_with_more_work_than_nodes_ends_well(seed: int) -> None:
     tell("crowded", seed)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(100, 102))
 def test_story_with_many_nodes_ends_well(seed: int) -> None:
     tell("many-nodes", seed)
 
 
-@pytest.mark.parametrize("seed", range(200, 208))
+@pytest.mark.parametrize("seed", range(200, 204))
 def test_story_with_gangs_ends_well(seed: int) -> None:
     tell("gangs", seed)
 

@@ -474,8 +474,6 @@ class State:
         task = after or before
         assert task is not None  # noqa: S101 - one of them is
         self.stirred_jobs[task.job] = None
-        if old == new:
-            return
         job = self.jobs[task.job]
         tasks, slots = job.task_counts, job.slot_counts
         tasks_now: dict[str, int] = {}
