@@ -177,7 +177,8 @@ def _go_on(bench: Bench, what: str, name: str, usage: RunUsage, told: dict[tuple
             bench.do(report)
     elif what == "restart":
         bench.restart()
-        bench.connect(*bench.state.nodes, holding=[report.attempt for report in told.values()])
+        for node in list(bench.state.nodes):
+            bench.connect(node, holding=[report.attempt for report in told.values() if report.node == node])
     elif what == "lose":
         node = next(iter(bench.state.nodes))
         bench.do(AgentLost(node=node, boot=bench.state.nodes[node].boot))
