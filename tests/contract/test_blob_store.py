@@ -379,3 +379,24 @@ async def test_blocks_that_nobody_committed_for_a_week_go(
     await collector.stop()
     assert [name for name, _ in store.read(Transaction.list_uncommitted, 1, "", None, 9)] == ["both"]
     assert len(store.read(Transaction.list_blocks, 1, "both")) == 2
+
+
+async def test_what_is_added_to_a_file_has_a_place_of_its_own(content: ContentStore) -> None:
+    file, offset = content.add("", b"first")
+    assert (offset, content.incoming()) == (0, [file])
+    content.publish(file)
+    loop = asyncio.get_running_loop()
+    pieces = [bytes([number]) * (number + 1) for number in range(20)]
+    places = await asyncio.gather(*(loop.run_in_executor(None, content.add, file, piece) for piece in pieces))
+    found = read(content, file)
+    assert {name for name, _ in places} == {file}
+    assert [found[at : at + len(piece)] for (_, at), piece in zip(places, pieces, strict=True)] == pieces
+    assert len(found) == 5 + sum(map(len, pieces))
+
+
+async def test_what_is_added_to_a_file_that_is_gone_begins_a_new_one(content: ContentStore) -> None:
+    file, _ = content.add("", b"first")
+    content.unlink([file])
+    other, offset = content.add(file, b"second")
+    assert (offset, read(content, other)) == (0, b"second")
+    assert other != file

@@ -30,18 +30,19 @@ async def store_piece(
     if content.data is None:
         return await call.store.write(work, call.name, content, *args, **kwargs)
     files, in_thread = call.service.content, asyncio.get_running_loop().run_in_executor
+    tail = call.store.read(in_place.tail_of, call.name)
     while True:
-        tail = call.store.read(in_place.tail_of, call.name)
         file, offset = await in_thread(files.threads, files.add, tail, content.data)
         added = content._replace(file=file, offset=offset, data=None, is_added=True)
         try:
             blob = await call.store.write(work, call.name, added, *args, **kwargs)
         except in_place.TailGoneError:
-            continue
+            tail = ""
         except ServiceError:
             if file != tail:
                 files.unlink([file])
             raise
-        if file != tail:
-            files.publish(file)
-        return blob
+        else:
+            if file != tail:
+                files.publish(file)
+            return blob
