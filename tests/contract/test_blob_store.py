@@ -15,12 +15,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine
+from tests.blob_store import OwnStore, make_collector
 
 from millpond.blob.api.blobs import INLINE_SIZE
 from millpond.blob.collector import BLOCK_LIFETIME, Collector
 from millpond.blob.content import ContentStore, Upload, checksums
 from millpond.blob.model import Blob, Block, Container, ContentProperties, CopyState, Segment, StoredPolicy
-from millpond.blob.store import Store, Transaction, migrations, schema
+from millpond.blob.store import Transaction, migrations, schema
 from millpond.common.clock import DAY, SystemClock
 
 CONTAINER = Container(0, "acct", "cont", 5, 6, "blob", {"k": "å"}, (StoredPolicy("p", "2026-01-01", "", "rl"),))
@@ -42,10 +43,10 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: SetClock) -> AsyncIterator[Store]:
-    store = Store(tmp_path / "blob.db", clock)
+async def store(tmp_path: Path, clock: SetClock) -> AsyncIterator[OwnStore]:
+    store = OwnStore(tmp_path / "blob.db", clock)
     yield store
-    await store.close()
+    await store.end()
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def paths(root: Path) -> set[str]:
 # --- rows --------------------------------------------------------------------------------------------------------
 
 
-async def test_records_come_back_as_they_were_put(store: Store) -> None:
+async def test_records_come_back_as_they_were_put(store: OwnStore) -> None:
     blob = make_blob()
 
     def put(transaction: Transaction) -> None:
@@ -85,14 +86,14 @@ async def test_records_come_back_as_they_were_put(store: Store) -> None:
     assert store.read(Transaction.get_blob, 2, "b") is None
 
 
-async def test_what_is_committed_is_there_after_a_new_start(store: Store, tmp_path: Path, clock: SetClock) -> None:
+async def test_what_is_committed_is_there_after_a_new_start(store: OwnStore, tmp_path: Path, clock: SetClock) -> None:
     await store.write(Transaction.put_container, CONTAINER)
-    other = Store(tmp_path / "blob.db", clock)
+    other = OwnStore(tmp_path / "blob.db", clock)
     assert other.read(Transaction.get_container, "acct", "cont") is not None
-    await other.close()
+    await other.end()
 
 
-async def test_names_are_ordered_by_their_characters(store: Store) -> None:
+async def test_names_are_ordered_by_their_characters(store: OwnStore) -> None:
     names = ["", "\x01", "A", "a", "a\0", "ab", "é", "\ud7ff", "\ue000", "\uffff", "\U00010000", "\U0010ffff"]
 
     def put(transaction: Transaction) -> None:
@@ -104,7 +105,7 @@ async def test_names_are_ordered_by_their_characters(store: Store) -> None:
     assert [blob.name for blob in store.read(Transaction.list_blobs, 1, "a\0", "é", 99)] == ["a\0", "ab"]
 
 
-async def test_segments_are_found_by_the_bytes_they_hold(store: Store) -> None:
+async def test_segments_are_found_by_the_bytes_they_hold(store: OwnStore) -> None:
     segments = [Segment(0, 3, "QQ==", "f1"), Segment(3, 4, "Qg==", "f2"), Segment(7, 1, "", "f1")]
     await store.write(lambda transaction: transaction.put_blob(make_blob(data=None), segments))
     assert store.read(Transaction.list_segments, 1) == segments
@@ -112,7 +113,7 @@ async def test_segments_are_found_by_the_bytes_they_hold(store: Store) -> None:
         assert store.read(Transaction.list_segments_between, 1, begin, end) == [segments[index] for index in found]
 
 
-async def test_a_file_is_garbage_once_neither_a_segment_nor_a_block_names_it(store: Store) -> None:
+async def test_a_file_is_garbage_once_neither_a_segment_nor_a_block_names_it(store: OwnStore) -> None:
     def put(transaction: Transaction) -> None:
         transaction.put_blob(make_blob("a", data=None), [Segment(0, 5, "QQ==", "f1")])
         transaction.put_blob(make_blob("b", data=None), [Segment(0, 5, "QQ==", "f1")])
@@ -141,13 +142,13 @@ def put_named(transaction: Transaction, name: str, failure: Exception | None = N
     return name
 
 
-async def test_writes_that_come_together_are_all_done(store: Store) -> None:
+async def test_writes_that_come_together_are_all_done(store: OwnStore) -> None:
     names = [f"{number:04}" for number in range(600)]
     assert await asyncio.gather(*(store.write(put_named, name) for name in names)) == names
     assert [blob.name for blob in store.read(Transaction.list_blobs, 1, "", None, 999)] == names
 
 
-async def test_a_work_that_fails_halfway_leaves_nothing_and_does_not_touch_its_neighbours(store: Store) -> None:
+async def test_a_work_that_fails_halfway_leaves_nothing_and_does_not_touch_its_neighbours(store: OwnStore) -> None:
     outcomes = await asyncio.gather(
         store.write(put_named, "a"),
         store.write(put_named, "b", KeyError("b")),
@@ -160,7 +161,7 @@ async def test_a_work_that_fails_halfway_leaves_nothing_and_does_not_touch_its_n
     assert [blob.name for blob in store.read(Transaction.list_blobs, 1, "", None, 9)] == ["a", "c", "d"]
 
 
-async def test_a_read_sees_one_moment_and_nothing_that_is_not_committed(store: Store) -> None:
+async def test_a_read_sees_one_moment_and_nothing_that_is_not_committed(store: OwnStore) -> None:
     await store.write(put_named, "a")
     seen = []
 
@@ -174,7 +175,7 @@ async def test_a_read_sees_one_moment_and_nothing_that_is_not_committed(store: S
     assert store.read(Transaction.get_blob_head, 1, "b") is not None
 
 
-async def test_whoever_stops_waiting_for_a_write_does_not_stop_it(store: Store) -> None:
+async def test_whoever_stops_waiting_for_a_write_does_not_stop_it(store: OwnStore) -> None:
     waiting = asyncio.create_task(store.write(put_named, "a"))
     await asyncio.sleep(0)
     waiting.cancel()
@@ -182,7 +183,7 @@ async def test_whoever_stops_waiting_for_a_write_does_not_stop_it(store: Store) 
     assert [blob.name for blob in store.read(Transaction.list_blobs, 1, "", None, 9)] == ["a", "b"]
 
 
-async def test_a_moment_of_a_change_is_later_than_the_last_one(store: Store, clock: SetClock) -> None:
+async def test_a_moment_of_a_change_is_later_than_the_last_one(store: OwnStore, clock: SetClock) -> None:
     assert store.read(lambda transaction: transaction.later_than(clock.moment - 5)) == clock.moment
     assert store.read(lambda transaction: transaction.later_than(clock.moment + 5)) == clock.moment + 6
 
@@ -216,13 +217,13 @@ def test_the_newest_migration_is_the_revision_of_the_tables() -> None:
 
 
 async def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path, clock: SetClock) -> None:
-    await Store(tmp_path / "blob.db", clock).close()
+    await OwnStore(tmp_path / "blob.db", clock).end()
     connection = sqlite3.connect(tmp_path / "blob.db")
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
     connection.close()
     with pytest.raises(RuntimeError, match="of another version"):
-        Store(tmp_path / "blob.db", clock)
+        OwnStore(tmp_path / "blob.db", clock)
 
 
 # --- files -------------------------------------------------------------------------------------------------------
@@ -303,15 +304,15 @@ async def until(condition: Any) -> None:
 
 
 @pytest.fixture
-async def collector(store: Store, content: ContentStore, clock: SetClock) -> AsyncIterator[Collector]:
-    collector = Collector(store, content, clock)
+async def collector(store: OwnStore, content: ContentStore, clock: SetClock) -> AsyncIterator[Collector]:
+    collector = make_collector(store, content, clock)
     collector.start()
     yield collector
     await collector.stop()
 
 
 async def test_a_start_sorts_out_what_a_crash_left(
-    store: Store, content: ContentStore, clock: SetClock, tmp_path: Path
+    store: OwnStore, content: ContentStore, clock: SetClock, tmp_path: Path
 ) -> None:
     named, block, orphan = [await make_file(content) for _ in range(3)]
 
@@ -320,7 +321,7 @@ async def test_a_start_sorts_out_what_a_crash_left(
         transaction.put_block(1, "c", Block("QQ==", 5, block))
 
     await store.write(put)
-    Collector(store, content, clock).recover()
+    make_collector(store, content, clock).recover()
     assert paths(tmp_path) == {named, block}
     assert content.incoming() == []
     assert len(read(content, named)) == INLINE_SIZE + 1
@@ -329,7 +330,7 @@ async def test_a_start_sorts_out_what_a_crash_left(
 
 @pytest.mark.usefixtures("collector")
 async def test_a_file_without_a_blob_goes_once_nobody_reads_it(
-    store: Store, content: ContentStore, tmp_path: Path
+    store: OwnStore, content: ContentStore, tmp_path: Path
 ) -> None:
     file = await make_file(content)
     content.publish(file)
@@ -344,7 +345,7 @@ async def test_a_file_without_a_blob_goes_once_nobody_reads_it(
 
 
 @pytest.mark.usefixtures("collector")
-async def test_what_was_in_a_deleted_container_goes(store: Store, content: ContentStore, tmp_path: Path) -> None:
+async def test_what_was_in_a_deleted_container_goes(store: OwnStore, content: ContentStore, tmp_path: Path) -> None:
     file, block, shared = [await make_file(content) for _ in range(3)]
 
     def fill(transaction: Transaction) -> None:
@@ -365,7 +366,7 @@ async def test_what_was_in_a_deleted_container_goes(store: Store, content: Conte
 
 
 async def test_blocks_that_nobody_committed_for_a_week_go(
-    store: Store, content: ContentStore, clock: SetClock, tmp_path: Path
+    store: OwnStore, content: ContentStore, clock: SetClock, tmp_path: Path
 ) -> None:
     old, young, shared = [await make_file(content) for _ in range(3)]
     await store.write(Transaction.put_block, 1, "old", Block("QQ==", 5, old))
@@ -373,7 +374,7 @@ async def test_blocks_that_nobody_committed_for_a_week_go(
     clock.moment += BLOCK_LIFETIME - DAY
     await store.write(Transaction.put_block, 1, "both", Block("Qg==", 5, young))
     clock.moment += DAY + 1
-    collector = Collector(store, content, clock)
+    collector = make_collector(store, content, clock)
     collector.start()
     await until(lambda: paths(tmp_path) == {young, shared})
     await collector.stop()

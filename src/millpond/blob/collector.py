@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable, Sequence, Set
 
 from millpond.common.clock import DAY, Clock
 
 from .content import ContentStore
-from .store import Store, Transaction
+from .store import Store, Transaction, Writer
 
 _log = logging.getLogger(__name__)
 
@@ -22,15 +23,20 @@ _RETRY_S = 1
 #: Most files, or names of blobs, in one transaction.
 _AT_ONCE = 100
 
+InUse = Callable[[Sequence[str]], Awaitable[Set[str]]]
+
 
 class Collector:
     """Works in the background of a running service, in short transactions."""
 
-    def __init__(self, store: Store, content: ContentStore, clock: Clock) -> None:
+    def __init__(self, store: Store, writer: Writer, content: ContentStore, clock: Clock, in_use: InUse) -> None:
+        """``in_use``: those of the files that are being sent, which are spared until then."""
         self._store = store
+        self._in_use = in_use
         self._content = content
         self._clock = clock
         self._wake = asyncio.Event()
+        writer.watch("leftovers", self._wake.set)
         self._task: asyncio.Task[None] | None = None
 
     def recover(self) -> None:
@@ -42,7 +48,6 @@ class Collector:
                 self._content.unlink([file])
 
     def start(self) -> None:
-        self._store.on_leftovers = self._wake.set
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -86,7 +91,8 @@ class Collector:
         """Unlink the files that are listed as garbage; whether none is left."""
         loop = asyncio.get_running_loop()
         while garbage := self._store.read(Transaction.list_garbage, _AT_ONCE):
-            free = [file for file in garbage if not self._content.is_pinned(file)]
+            used = await self._in_use(garbage)
+            free = [file for file in garbage if file not in used]
             if not free:
                 return False
             await loop.run_in_executor(self._content.threads, self._content.unlink, free)

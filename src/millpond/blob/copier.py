@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 from millpond.common.clock import SECOND, Clock
 
@@ -12,7 +13,7 @@ from .content import ContentStore, Upload
 from .model import PendingCopy
 from .remote import Remote, RemoteError
 from .service import copying
-from .store import Store, Transaction
+from .store import Store, Transaction, Writer
 
 _log = logging.getLogger(__name__)
 
@@ -25,19 +26,27 @@ _ATTEMPTS = 3
 
 
 class Copier:
-    """Carries out the copies that are noted as pending."""
+    """Carries out the copies that are noted as pending, whoever noted them, and stops those that no longer are."""
 
-    def __init__(self, store: Store, content: ContentStore, clock: Clock, remote: Remote) -> None:
+    def __init__(self, store: Store, writer: Writer, content: ContentStore, clock: Clock, remote: Remote) -> None:
         self._store = store
         self._content = content
         self._clock = clock
         self._remote = remote
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        #: Copies whose last word is with the store. They are not stopped.
+        self._ending: set[str] = set()
+        writer.watch("copies", self.look)
 
-    def start(self) -> None:
-        for pending in self._store.read(Transaction.list_pending_copies):
-            self.begin(pending)
+    def look(self) -> None:
+        """Begin and stop copies until it is the pending ones that are under way."""
+        pending = {copy.copy_id: copy for copy in self._store.read(Transaction.list_pending_copies)}
+        for copy_id in self._tasks.keys() - pending.keys() - self._ending:
+            self._tasks[copy_id].cancel()
+        for copy_id in pending.keys() - self._tasks.keys():
+            task = self._tasks[copy_id] = asyncio.create_task(self._copy(pending[copy_id]))
+            task.add_done_callback(partial(self._forget, copy_id))
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -45,25 +54,23 @@ class Copier:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def begin(self, pending: PendingCopy) -> None:
-        task = asyncio.create_task(self._copy(pending))
-        self._tasks[pending.copy_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(pending.copy_id, None))
-
-    def end(self, copy_id: str) -> None:
-        """Stop a copy that nobody waits for any more."""
-        if task := self._tasks.get(copy_id):
-            task.cancel()
+    def _forget(self, copy_id: str, _: asyncio.Task[None]) -> None:
+        self._tasks.pop(copy_id)
+        self._ending.discard(copy_id)
 
     async def _copy(self, pending: PendingCopy) -> None:
         try:
             async with self._room:
                 await self._try(pending)
         except RemoteError as failure:
-            await self._store.write(copying.fail_copy, pending, f"{failure.status or 500} {failure.message}")
+            await self._fail(pending, f"{failure.status or 500} {failure.message}")
         except Exception:
             _log.exception("copy %s", pending.copy_id)
-            await self._store.write(copying.fail_copy, pending, "500 The server encountered an internal error.")
+            await self._fail(pending, "500 The server encountered an internal error.")
+
+    async def _fail(self, pending: PendingCopy, reason: str) -> None:
+        self._ending.add(pending.copy_id)
+        await self._store.write(copying.fail_copy, pending, reason)
 
     async def _try(self, pending: PendingCopy) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -84,6 +91,7 @@ class Copier:
         except BaseException:
             await upload.discard()
             raise
+        self._ending.add(pending.copy_id)
         if await self._store.write(copying.finish_copy, pending, content, content.md5):
             self._content.publish(content.file)
         else:

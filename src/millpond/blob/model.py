@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 PublicAccess = Literal["", "blob", "container"]
@@ -16,7 +15,7 @@ Tags = Mapping[str, str]
 CURRENT: Final = (1 << 63) - 1
 
 
-NO_TAGS: Final[Tags] = MappingProxyType({})
+NO_TAGS: Final[Tags] = {}
 
 
 class ResourceName(NamedTuple):

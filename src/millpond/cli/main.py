@@ -83,6 +83,12 @@ def serve(
     blob_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port of Blob; 0 takes a free one.", show_default="10000")
     ] = None,
+    blob_workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, metavar="N", help="Processes that answer for Blob.", show_default="one per core, at most 4"
+        ),
+    ] = None,
     only: Annotated[Literal["batch", "blob"] | None, typer.Option(help="Run this service alone.")] = None,
     isolation: Annotated[
         Literal["auto", "sandbox", "process"] | None,
@@ -116,6 +122,7 @@ def serve(
             host=host,
             batch_port=batch_port,
             blob_port=blob_port,
+            blob_workers=blob_workers,
             isolation=isolation,
             tls=tls,
             well_known_account=well_known_account,

@@ -22,9 +22,9 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when its parent dies (Linux only)."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send that signal to this process when its parent dies (Linux only)."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def descendants(pid: int) -> list[psutil.Process]:

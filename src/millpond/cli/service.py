@@ -14,11 +14,14 @@ import msgspec
 
 from millpond.common.authority import server_certificate_file
 from millpond.common.config import Accounts, Settings, load_settings
+from millpond.common.workers import First, Worker, alone, fork_workers
 
 from .processes import end_with_parent
 from .supervisor import STOP_TIMEOUT_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -28,33 +31,43 @@ def main(name: str, listener_fd: str, control_fd: str, lock_fd: str, base_url: s
         os.set_inheritable(int(descriptor), False)  # they end with this process, not with what it starts
     logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     control = socket.socket(fileno=int(control_fd))
-    threading.Thread(target=_end_with_supervisor, args=(control,), daemon=True).start()
-    end_with_parent()
     settings = load_settings(None, **msgspec.json.decode(settings_json))
-    from millpond.common.server import run
+    from millpond.common.server import run  # before the fork, so that the workers share it
 
     try:
-        app = _app(name, settings, base_url)
+        make_app = _app_maker(name, settings, base_url)
+        process = fork_workers(settings.blob_processes - 1) if name == "blob" else alone()
+        if isinstance(process, Worker):
+            control.close()
+            end_with_parent(signal.SIGKILL)
+        else:
+            threading.Thread(target=_end_with_supervisor, args=(control,), daemon=True).start()
+            end_with_parent(signal.SIGTERM)
+        app = make_app(process)
     except Exception as error:
         _refuse(control, f"{type(error).__name__}: {error}")
         raise
+    is_first = isinstance(process, First)
     run(
-        _telling_why(app, control),
+        _telling_why(app, control) if is_first else app,
         socket.socket(fileno=int(listener_fd)),
         certificate=server_certificate_file(settings.data) if settings.tls else None,
-        ready=lambda: control.sendall(b"ready"),
+        ready=(lambda: control.sendall(b"ready")) if is_first else None,
+        process=process,
     )
+    if isinstance(process, First) and process.has_lost_one:
+        sys.exit(1)
 
 
-def _app(name: str, settings: Settings, base_url: str) -> ASGIApp:
+def _app_maker(name: str, settings: Settings, base_url: str) -> Callable[[First | Worker], ASGIApp]:
     accounts = Accounts(settings.data, with_well_known=settings.well_known_account)
     if name == "batch":
         from millpond.batch.api.app import create_app as create_batch_app
 
-        return create_batch_app(settings, accounts, base_url)
+        return lambda _: create_batch_app(settings, accounts, base_url)
     from millpond.blob.api.app import create_app as create_blob_app
 
-    return create_blob_app(settings, accounts)
+    return lambda process: create_blob_app(settings, accounts, process=process)
 
 
 def _telling_why(app: ASGIApp, control: socket.socket) -> ASGIApp:

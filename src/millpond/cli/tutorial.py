@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -72,7 +73,7 @@ def _server(data: Path, log: Path, *, keep: bool) -> Iterator[subprocess.Popen[s
             stderr=errors,
             text=True,
             start_new_session=True,  # neither Ctrl-C nor the end of the terminal is for it
-            preexec_fn=None if keep else end_with_parent,  # noqa: PLW1509 - there is one thread only
+            preexec_fn=None if keep else partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509 - one thread only
         )
     is_done = False
     try:

@@ -6,6 +6,7 @@ import base64
 import hmac
 import os
 import secrets
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +27,9 @@ DEFAULT_STORAGE_ACCOUNT = "millpondstore"
 #: The account that clients mean by ``UseDevelopmentStorage=true``. Its key is public.
 WELL_KNOWN_ACCOUNT = "devstoreaccount1"
 WELL_KNOWN_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+#: Most processes for Blob where none are asked for. All writes pass through one of them.
+_MOST_BLOB_PROCESSES = 4
 
 
 class VmSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: Ports; 0 takes a free one.
     batch_port: Port = 10100
     blob_port: Port = 10000
+    #: Processes that answer requests to Blob; ``None``: one for each processor, four at most.
+    blob_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     #: Speak https alone, with certificates of a local authority (``tls/authority.pem`` in the data directory).
     tls: bool = False
     #: Serve the storage account that emulators have, whose key everybody knows; on loopback alone.
@@ -82,6 +88,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     heartbeat_timeout_s: float = 30.0
     #: Most rows the service keeps ready in memory for one job.
     ready_window: int = 4096
+
+    @property
+    def blob_processes(self) -> int:
+        """How many processes answer requests to Blob. Where a fork without an exec is no good idea, it is one."""
+        if self.blob_workers is not None:
+            return self.blob_workers
+        return min(len(os.sched_getaffinity(0)), _MOST_BLOB_PROCESSES) if sys.platform == "linux" else 1
 
 
 def load_settings(file: Path | None, **overrides: object) -> Settings:

@@ -10,7 +10,7 @@ class ServiceError(Exception):
     """
 
     def __init__(self, status: int, code: str, message: str, *details: tuple[str, str]) -> None:
-        super().__init__(code)
+        # Without Exception's own __init__: "args" stay what the error is made of, so that it can be pickled.
         self.status = status
         self.code = code
         self.message = message

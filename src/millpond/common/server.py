@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -13,7 +15,10 @@ from typing import Any
 
 import uvicorn
 
+from .workers import Dealer, First, Taker, Worker, alone
 from .zerocopy import ZeroCopyProtocol
+
+_log = logging.getLogger(__name__)
 
 #: Longest message on a WebSocket, in bytes.
 MAX_MESSAGE_SIZE = 16 << 20
@@ -33,10 +38,12 @@ def run(
     *,
     certificate: Path | None = None,
     ready: Callable[[], None] | None = None,
+    process: First | Worker | None = None,
 ) -> None:
     """Serve an ASGI application on a bound socket until SIGTERM or SIGINT; ``ready`` is called once it accepts.
 
-    With a ``certificate`` (PEM: the private key and the chain) it speaks https.
+    With a ``certificate`` (PEM: the private key and the chain) it speaks https. ``process``: which this one is of
+    those that serve the application, if it is not the only one; a stop of the first is one of all.
 
     A stop closes the listener, lets requests end for ``GRACE_S`` seconds, cancels what is left, runs the
     application's shutdown, and returns. The application must have a lifespan; where its startup fails, ``SystemExit``
@@ -61,7 +68,7 @@ def run(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    _Server(config, ready).run(sockets=[sock])
+    _Server(config, sock, process or alone(), ready).run(sockets=[])
 
 
 def _keep_freed_memory() -> None:
@@ -87,18 +94,82 @@ def _spare_long_lived_objects() -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] | None) -> None:
+    """uvicorn's server, with connections that come from a dealer instead of a listener of its own."""
+
+    def __init__(
+        self, config: uvicorn.Config, listener: socket.socket, process: First | Worker, ready: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
+        self._listener = listener
+        self._process = process
         self._ready = ready
+        self._source: Dealer | Taker
+        self._opening: set[asyncio.Task[None]] = set()
+        self.server_state.connections = _Connections(self._tell)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _spare_long_lived_objects()
+        if isinstance(self._process, First):
+            self._source = Dealer(self._listener, self._process, self._count, self._take)
+        else:
+            self._listener.close()
+            self._source = Taker(self._process, self._take)
         if self._ready is not None:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._source.close()
+        await super().shutdown(sockets)
+
+    def _take(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._open(connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: socket.socket) -> None:
+        try:
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._make_protocol, connection, ssl=self.config.ssl
+            )
+        except OSError as failure:  # it is gone already, or does not speak TLS
+            _log.debug("a connection does not begin: %s", failure)
+            connection.close()
+            self._opening.discard(asyncio.current_task())
+            self._tell()
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return ZeroCopyProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=None
+        )
+
+    def _count(self) -> int:
+        """How many connections this process has."""
+        return len(self.server_state.connections) + len(self._opening)
+
+    def _tell(self) -> None:
+        if isinstance(self._process, Worker):
+            self._process.tell(self._count())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; a second SIGINT does not wait. Unlike uvicorn's own, the signal does not end the process after that."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
+        if isinstance(self._process, First):
+            self._process.stop_workers()
+
+
+class _Connections(set[Any]):
+    """uvicorn's set of open connections; ``tell`` is called whenever one has left it."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def discard(self, connection: object) -> None:
+        super().discard(connection)
+        self._tell()

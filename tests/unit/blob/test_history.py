@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.blob_store import OwnStore, make_collector
 
-from millpond.blob.collector import Collector
 from millpond.blob.content import ContentStore
 from millpond.blob.model import Blob, Content, ContentProperties, CopyState, ResourceName
 from millpond.blob.properties import DeleteRetention, ServiceProperties
@@ -15,7 +15,7 @@ from millpond.blob.service import blobs, containers, copying, tiering
 from millpond.blob.service.blobs import BlobDraft
 from millpond.blob.service.conditions import NO_DEMANDS
 from millpond.blob.service.listing import BlobListing, list_blobs
-from millpond.blob.store import Shown, Store, Transaction
+from millpond.blob.store import Shown, Transaction
 from millpond.common.clock import DAY, SECOND, SystemClock
 from millpond.common.config import BlobFeatures
 from millpond.common.errors import ServiceError
@@ -42,29 +42,29 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: SetClock) -> AsyncIterator[Store]:
-    store = Store(tmp_path / "blob.db", clock)
+async def store(tmp_path: Path, clock: SetClock) -> AsyncIterator[OwnStore]:
+    store = OwnStore(tmp_path / "blob.db", clock)
     await store.write(containers.create_container, CONTAINER, {}, "")
     yield store
-    await store.close()
+    await store.end()
 
 
-async def retain(store: Store, days: int, **more: bool) -> None:
+async def retain(store: OwnStore, days: int, **more: bool) -> None:
     properties = ServiceProperties(delete_retention=DeleteRetention(days > 0, days, **more))
     await store.write(lambda transaction: transaction.put_service_properties("acct", properties))
 
 
-async def put(store: Store, text: str, draft: BlobDraft = DRAFT, name: ResourceName = NAME) -> Blob:
+async def put(store: OwnStore, text: str, draft: BlobDraft = DRAFT, name: ResourceName = NAME) -> Blob:
     return await store.write(blobs.put_blob, name, draft, Content(len(text), "", text.encode()))
 
 
-def text_of(store: Store, *, snapshot: int = 0, version: int = 0) -> str:
+def text_of(store: OwnStore, *, snapshot: int = 0, version: int = 0) -> str:
     data = store.read(blobs.read_blob, NAME._replace(snapshot=snapshot, version=version)).blob.data
     assert data is not None
     return data.decode()
 
 
-def listed(store: Store, shown: Shown = ALL) -> list[tuple[str, bool]]:
+def listed(store: OwnStore, shown: Shown = ALL) -> list[tuple[str, bool]]:
     """What a list shows, in its order: its kind, and whether it is deleted."""
     page = store.read(list_blobs, CONTAINER, BlobListing(shown=shown))
     return [(kind(item), bool(item.deleted_at)) for item in page.items if isinstance(item, Blob)]
@@ -79,7 +79,7 @@ def kind(blob: Blob) -> str:
 # --- snapshots ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_snapshot_stays_as_the_blob_was(store: Store) -> None:
+async def test_a_snapshot_stays_as_the_blob_was(store: OwnStore) -> None:
     await put(store, "one")
     first = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS)
     await put(store, "two")
@@ -98,7 +98,7 @@ async def test_a_snapshot_stays_as_the_blob_was(store: Store) -> None:
             text_of(store, snapshot=moment)
 
 
-async def test_a_blob_with_snapshots_goes_with_them_or_not_at_all(store: Store) -> None:
+async def test_a_blob_with_snapshots_goes_with_them_or_not_at_all(store: OwnStore) -> None:
     await put(store, "one")
     snapshot = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS)
     with pytest.raises(ServiceError, match="SnapshotsPresent"):
@@ -112,7 +112,7 @@ async def test_a_blob_with_snapshots_goes_with_them_or_not_at_all(store: Store) 
     assert listed(store) == []
 
 
-async def test_the_files_of_a_snapshot_live_as_long_as_it(store: Store) -> None:
+async def test_the_files_of_a_snapshot_live_as_long_as_it(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, DRAFT, Content(100_000, "f1", None))
     snapshot = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS)
     await put(store, "two")
@@ -123,7 +123,7 @@ async def test_the_files_of_a_snapshot_live_as_long_as_it(store: Store) -> None:
     assert store.read(Transaction.list_garbage, 9) == ["f1"]
 
 
-async def test_a_copy_of_its_own_snapshot_brings_a_blob_back(store: Store) -> None:
+async def test_a_copy_of_its_own_snapshot_brings_a_blob_back(store: OwnStore) -> None:
     await put(store, "one")
     snapshot = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS)
     await put(store, "two")
@@ -131,9 +131,8 @@ async def test_a_copy_of_its_own_snapshot_brings_a_blob_back(store: Store) -> No
         copying.copy_blob,
         NAME._replace(snapshot=snapshot.snapshot),
         NAME,
-        source_demands=NO_DEMANDS,
-        draft_from=lambda _: DRAFT,
-        copy=CopyState("id", "url", 5),
+        DRAFT,
+        CopyState("id", "url", 5),
     )
     assert text_of(store) == "one"
     assert listed(store) == [("snapshot", False), ("blob", False)]
@@ -142,7 +141,7 @@ async def test_a_copy_of_its_own_snapshot_brings_a_blob_back(store: Store) -> No
 # --- versions ----------------------------------------------------------------------------------------------------
 
 
-async def test_every_write_makes_a_version_and_keeps_the_one_before(store: Store) -> None:
+async def test_every_write_makes_a_version_and_keeps_the_one_before(store: OwnStore) -> None:
     versioned = DRAFT._replace(features=VERSIONING)
     first = await put(store, "one", versioned)
     second = await put(store, "two", versioned)
@@ -154,7 +153,7 @@ async def test_every_write_makes_a_version_and_keeps_the_one_before(store: Store
     assert listed(store) == [("version", False), ("version", False), ("blob", False)]
 
 
-async def test_a_deleted_blob_lives_on_as_versions_one_of_which_can_be_made_the_blob_again(store: Store) -> None:
+async def test_a_deleted_blob_lives_on_as_versions_one_of_which_can_be_made_the_blob_again(store: OwnStore) -> None:
     versioned = DRAFT._replace(features=VERSIONING)
     first = await put(store, "one", versioned)
     await put(store, "two", versioned)
@@ -170,9 +169,8 @@ async def test_a_deleted_blob_lives_on_as_versions_one_of_which_can_be_made_the_
         copying.copy_blob,
         NAME._replace(version=first.version),
         NAME,
-        source_demands=NO_DEMANDS,
-        draft_from=lambda _: versioned,
-        copy=CopyState("id", "url", 5),
+        versioned,
+        CopyState("id", "url", 5),
     )
     assert text_of(store) == "one"
     assert listed(store) == [("version", False), ("version", False), ("blob", False)]
@@ -180,7 +178,7 @@ async def test_a_deleted_blob_lives_on_as_versions_one_of_which_can_be_made_the_
     assert listed(store) == [("version", False), ("blob", False)]
 
 
-async def test_a_blob_from_before_versioning_is_kept_too_and_one_from_after_is_not(store: Store) -> None:
+async def test_a_blob_from_before_versioning_is_kept_too_and_one_from_after_is_not(store: OwnStore) -> None:
     await put(store, "before")
     await put(store, "with", DRAFT._replace(features=VERSIONING))
     assert listed(store) == [("version", False), ("blob", False)]
@@ -190,7 +188,7 @@ async def test_a_blob_from_before_versioning_is_kept_too_and_one_from_after_is_n
     assert store.read(blobs.find_blob, NAME).version == 0
 
 
-async def test_a_snapshot_begins_a_version(store: Store) -> None:
+async def test_a_snapshot_begins_a_version(store: OwnStore) -> None:
     first = await put(store, "one", DRAFT._replace(features=VERSIONING))
     snapshot = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS, VERSIONING)
     current = store.read(blobs.find_blob, NAME)
@@ -201,7 +199,7 @@ async def test_a_snapshot_begins_a_version(store: Store) -> None:
 # --- soft delete -------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_deleted_can_be_brought_back_with_its_snapshots(store: Store) -> None:
+async def test_what_is_deleted_can_be_brought_back_with_its_snapshots(store: OwnStore) -> None:
     await retain(store, 7)
     await put(store, "one")
     snapshot = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS)
@@ -218,7 +216,7 @@ async def test_what_is_deleted_can_be_brought_back_with_its_snapshots(store: Sto
         await store.write(blobs.undelete_blob, NAME._replace(blob="nothing"))
 
 
-async def test_what_is_overwritten_is_a_deleted_snapshot(store: Store) -> None:
+async def test_what_is_overwritten_is_a_deleted_snapshot(store: OwnStore) -> None:
     await retain(store, 7)
     await put(store, "one")
     await put(store, "two")
@@ -234,14 +232,14 @@ async def test_what_is_overwritten_is_a_deleted_snapshot(store: Store) -> None:
     assert (texts, text_of(store)) == (["one", "two"], "three")
 
 
-async def test_metadata_are_overwritten_for_good_without_versioning(store: Store) -> None:
+async def test_metadata_are_overwritten_for_good_without_versioning(store: OwnStore) -> None:
     await retain(store, 7)
     await put(store, "one")
     await store.write(blobs.set_blob_metadata, NAME, {"k": "v"}, NO_DEMANDS)
     assert listed(store) == [("blob", False)]
 
 
-async def test_what_is_due_goes_with_its_files(store: Store, tmp_path: Path, clock: SetClock) -> None:
+async def test_what_is_due_goes_with_its_files(store: OwnStore, tmp_path: Path, clock: SetClock) -> None:
     content = ContentStore(tmp_path, clock)
     await retain(store, 2)
     file, descriptor = content.create()
@@ -251,7 +249,7 @@ async def test_what_is_due_goes_with_its_files(store: Store, tmp_path: Path, clo
     await store.write(blobs.delete_blob, NAME, NO_DEMANDS)
     for days, count in ((1, 1), (2, 0)):
         clock.moment = SetClock.moment + days * DAY
-        collector = Collector(store, content, clock)
+        collector = make_collector(store, content, clock)
         collector.start()
         while count == 0 and any(path.is_file() for path in (tmp_path / "content").rglob("*")):
             await store.read_long(lambda _: None)
@@ -260,7 +258,7 @@ async def test_what_is_due_goes_with_its_files(store: Store, tmp_path: Path, clo
     content.close()
 
 
-async def test_permanent_deletion_needs_leave_and_something_deleted(store: Store) -> None:
+async def test_permanent_deletion_needs_leave_and_something_deleted(store: OwnStore) -> None:
     await retain(store, 7)
     await put(store, "one")
     snapshot = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS)
@@ -278,7 +276,7 @@ async def test_permanent_deletion_needs_leave_and_something_deleted(store: Store
 # --- containers --------------------------------------------------------------------------------------------------
 
 
-async def test_a_deleted_container_comes_back_with_its_blobs(store: Store, clock: SetClock) -> None:
+async def test_a_deleted_container_comes_back_with_its_blobs(store: OwnStore, clock: SetClock) -> None:
     await put(store, "one")
     kept = BlobFeatures(container_retention_days=7)
     await store.write(containers.delete_container, CONTAINER, NO_DEMANDS, kept)
@@ -302,7 +300,7 @@ async def test_a_deleted_container_comes_back_with_its_blobs(store: Store, clock
 # --- tiers -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_archived_blob_is_not_read_until_it_is_back(store: Store, clock: SetClock) -> None:
+async def test_an_archived_blob_is_not_read_until_it_is_back(store: OwnStore, clock: SetClock) -> None:
     await put(store, "one", DRAFT._replace(access_tier="Archive"))
     for change in (
         lambda: store.read(blobs.read_blob, NAME),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.blob_store import OwnStore
 
 from millpond.blob.model import (
     NO_ENCRYPTION,
@@ -25,7 +26,7 @@ from millpond.blob.service.conditions import NO_DEMANDS, Demands
 from millpond.blob.service.containers import ScopePolicy
 from millpond.blob.service.pages import PageBlobChange, PageQuery, Pages, SequenceDemands
 from millpond.blob.service.segments import PageRange
-from millpond.blob.store import Store, Transaction
+from millpond.blob.store import Transaction
 from millpond.common.clock import DAY, SECOND, SystemClock
 from millpond.common.config import BlobFeatures
 from millpond.common.errors import ServiceError
@@ -56,11 +57,11 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: SetClock) -> AsyncIterator[Store]:
-    store = Store(tmp_path / "blob.db", clock)
+async def store(tmp_path: Path, clock: SetClock) -> AsyncIterator[OwnStore]:
+    store = OwnStore(tmp_path / "blob.db", clock)
     await store.write(containers.create_container, CONTAINER, {}, "")
     yield store
-    await store.close()
+    await store.end()
 
 
 def added(size: int, file: str = "tail", offset: int = 0) -> Content:
@@ -73,11 +74,11 @@ async def refusal(work: object) -> str:
     return failure.value.code
 
 
-async def appended(store: Store, content: Content, of_size: AppendDemands = NO_APPEND_DEMANDS) -> Blob:
+async def appended(store: OwnStore, content: Content, of_size: AppendDemands = NO_APPEND_DEMANDS) -> Blob:
     return await store.write(append.append_block, NAME, content, NO_DEMANDS, of_size)
 
 
-async def test_what_is_appended_follows_what_is_there(store: Store) -> None:
+async def test_what_is_appended_follows_what_is_there(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, APPEND, EMPTY)
     await appended(store, added(3))
     await appended(store, added(4, offset=3))
@@ -89,7 +90,7 @@ async def test_what_is_appended_follows_what_is_there(store: Store) -> None:
     assert [each.file for each in store.read(blobs.read_blob, NAME, span=Span(8, 9)).segments] == ["large"]
 
 
-async def test_conditions_of_size_and_position(store: Store) -> None:
+async def test_conditions_of_size_and_position(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, APPEND, EMPTY)
     await appended(store, added(3), AppendDemands(max_size=3, position=0))
     too_large = AppendDemands(max_size=5)
@@ -104,13 +105,13 @@ async def test_conditions_of_size_and_position(store: Store) -> None:
     assert await refusal(appended(store, added(3, offset=3))) == "BlobIsSealed"
 
 
-async def test_a_blob_is_appended_to_so_often_and_no_more(store: Store) -> None:
+async def test_a_blob_is_appended_to_so_often_and_no_more(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, APPEND._replace(in_place=InPlace(MAX_BLOCKS - 1)), EMPTY)
     await appended(store, added(1))
     assert await refusal(appended(store, added(1, offset=1))) == "BlockCountExceedsLimit"
 
 
-async def test_other_types_of_blobs_have_no_such_operations(store: Store) -> None:
+async def test_other_types_of_blobs_have_no_such_operations(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, DRAFT, Content(1, "", b"x"))
     assert await refusal(appended(store, added(1))) == "InvalidBlobType"
     assert await refusal(store.write(pages.put_pages, NAME, None, Pages(0, 512))) == "InvalidBlobType"
@@ -120,7 +121,7 @@ async def test_other_types_of_blobs_have_no_such_operations(store: Store) -> Non
         store.read(pages.list_pages, NAME, PageQuery())
 
 
-async def test_a_tail_that_is_given_up_takes_nothing_more(store: Store) -> None:
+async def test_a_tail_that_is_given_up_takes_nothing_more(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, APPEND, EMPTY)
     await appended(store, added(3))
     await store.write(blobs.put_blob, NAME, APPEND, EMPTY)
@@ -131,7 +132,7 @@ async def test_a_tail_that_is_given_up_takes_nothing_more(store: Store) -> None:
     assert store.read(in_place.tail_of, NAME) == "next"
 
 
-async def test_snapshots_and_copies_keep_what_they_had_and_share_files(store: Store) -> None:
+async def test_snapshots_and_copies_keep_what_they_had_and_share_files(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, PAGE, Content(2048, "", None))
     await store.write(pages.put_pages, NAME, added(1024), Pages(0, 1024))
     snapshot = await store.write(blobs.snapshot_blob, NAME, {}, NO_DEMANDS)
@@ -145,9 +146,8 @@ async def test_snapshots_and_copies_keep_what_they_had_and_share_files(store: St
         copying.copy_blob,
         source,
         OTHER,
-        source_demands=NO_DEMANDS,
-        draft_from=lambda blob: DRAFT._replace(type=blob.type),
-        copy=CopyState("id", "http://x/b", 1),
+        DRAFT,
+        CopyState("id", "http://x/b", 1),
     )
     assert (ranges(store, OTHER), store.read(in_place.tail_of, OTHER)) == ([PageRange(0, 1024)], "")
     await store.write(blobs.delete_blob, NAME, NO_DEMANDS, "include")
@@ -156,11 +156,11 @@ async def test_snapshots_and_copies_keep_what_they_had_and_share_files(store: St
     assert store.read(Transaction.list_garbage, 10) == ["tail"]
 
 
-def ranges(store: Store, name: ResourceName, query: PageQuery = ALL) -> list[PageRange]:
+def ranges(store: OwnStore, name: ResourceName, query: PageQuery = ALL) -> list[PageRange]:
     return store.read(pages.list_pages, name, query).ranges
 
 
-async def test_a_list_of_ranges_comes_in_parts(store: Store) -> None:
+async def test_a_list_of_ranges_comes_in_parts(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, PAGE, Content(4096, "", None))
     for begin in (0, 1024, 2048):
         await store.write(pages.put_pages, NAME, added(512, f"f{begin}"), Pages(begin, begin + 512))
@@ -171,7 +171,7 @@ async def test_a_list_of_ranges_comes_in_parts(store: Store) -> None:
     assert ranges(store, NAME, PageQuery(Span(100, 1100))) == [PageRange(100, 512), PageRange(1024, 1100)]
 
 
-async def test_sequence_numbers_count_and_are_demanded(store: Store) -> None:
+async def test_sequence_numbers_count_and_are_demanded(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, PAGE, Content(512, "", None))
 
     async def number(change: PageBlobChange) -> int:
@@ -198,7 +198,7 @@ async def test_sequence_numbers_count_and_are_demanded(store: Store) -> None:
     assert await refusal(number(PageBlobChange(action="increment"))) == "SequenceNumberIncrementTooLarge"
 
 
-async def test_what_lay_beyond_a_smaller_size_is_gone(store: Store) -> None:
+async def test_what_lay_beyond_a_smaller_size_is_gone(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, PAGE, Content(2048, "", None))
     await store.write(pages.put_pages, NAME, added(2048), Pages(0, 2048))
     for size in (512, 4096):
@@ -211,12 +211,12 @@ async def test_what_lay_beyond_a_smaller_size_is_gone(store: Store) -> None:
             Pages.of(span, SequenceDemands())
 
 
-async def incremental(store: Store, source: ResourceName) -> Blob:
+async def incremental(store: OwnStore, source: ResourceName) -> Blob:
     copy = CopyState("id", f"http://x/{source.blob}?snapshot={source.snapshot}", 1, is_incremental=True)
     return await store.write(copying.copy_incrementally, source, OTHER, DRAFT, copy)
 
 
-async def test_incremental_copies_are_snapshots_of_their_target(store: Store) -> None:
+async def test_incremental_copies_are_snapshots_of_their_target(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, PAGE, Content(1024, "", None))
     assert await refusal(incremental(store, NAME)) == "IncrementalCopySourceMustBeSnapshot"
     sources = []
@@ -235,7 +235,7 @@ async def test_incremental_copies_are_snapshots_of_their_target(store: Store) ->
     )
 
 
-async def test_a_blob_with_a_customers_key_needs_that_key(store: Store) -> None:
+async def test_a_blob_with_a_customers_key_needs_that_key(store: OwnStore) -> None:
     await store.write(blobs.put_blob, NAME, APPEND._replace(demands=KEY), EMPTY)
     for given, code in (
         (NO_ENCRYPTION, "BlobUsesCustomerSpecifiedEncryption"),
@@ -258,7 +258,7 @@ async def test_a_blob_with_a_customers_key_needs_that_key(store: Store) -> None:
         store.read(blobs.read_blob, OTHER, KEY)
 
 
-async def test_blocks_need_the_key_that_they_came_with(store: Store) -> None:
+async def test_blocks_need_the_key_that_they_came_with(store: OwnStore) -> None:
     await store.write(blocks.put_block, NAME, "QQ==", Content(1, "f", None), KEY)
     named: list[tuple[blocks.BlockSource, str]] = [("Latest", "QQ==")]
     commit = store.write(blocks.put_block_list, NAME, DRAFT, named)
@@ -267,7 +267,7 @@ async def test_blocks_need_the_key_that_they_came_with(store: Store) -> None:
     assert blob.encryption == KEY.encryption
 
 
-async def test_a_containers_scope_is_that_of_its_blobs(store: Store) -> None:
+async def test_a_containers_scope_is_that_of_its_blobs(store: OwnStore) -> None:
     for name, policy in (("open", ScopePolicy("own")), ("closed", ScopePolicy("own", denies_others=True))):
         place = ResourceName("acct", name)
         await store.write(containers.create_container, place, {}, "", policy)
@@ -281,7 +281,7 @@ async def test_a_containers_scope_is_that_of_its_blobs(store: Store) -> None:
             assert (await work).encryption.scope == "other"
 
 
-async def test_a_policy_keeps_a_blob_as_it_is_until_its_end(store: Store, clock: SetClock) -> None:
+async def test_a_policy_keeps_a_blob_as_it_is_until_its_end(store: OwnStore, clock: SetClock) -> None:
     held = APPEND._replace(immutability=Immutability(clock.moment + DAY), features=HOLDS)
     await store.write(blobs.put_blob, NAME, held, EMPTY)
     for work in (
@@ -297,7 +297,7 @@ async def test_a_policy_keeps_a_blob_as_it_is_until_its_end(store: Store, clock:
     await store.write(blobs.delete_blob, NAME, NO_DEMANDS, "", HOLDS)
 
 
-async def test_a_locked_policy_can_only_be_extended(store: Store, clock: SetClock) -> None:
+async def test_a_locked_policy_can_only_be_extended(store: OwnStore, clock: SetClock) -> None:
     await store.write(blobs.put_blob, NAME, DRAFT, Content(1, "", b"x"))
     now = clock.moment
 
@@ -314,7 +314,7 @@ async def test_a_locked_policy_can_only_be_extended(store: Store, clock: SetCloc
     assert await refusal(deletion) == "ImmutabilityPolicyDeleteOnLockedPolicy"
 
 
-async def test_a_legal_hold_keeps_a_version_and_its_container(store: Store) -> None:
+async def test_a_legal_hold_keeps_a_version_and_its_container(store: OwnStore) -> None:
     features = BlobFeatures(versioning=True, immutability=True)
     draft = DRAFT._replace(features=features)
     first = await store.write(blobs.put_blob, NAME, draft, Content(1, "", b"x"))
@@ -334,7 +334,7 @@ async def test_a_legal_hold_keeps_a_version_and_its_container(store: Store) -> N
     await store.write(containers.delete_container, CONTAINER, NO_DEMANDS, features)
 
 
-async def test_an_account_without_immutability_says_so(store: Store, clock: SetClock) -> None:
+async def test_an_account_without_immutability_says_so(store: OwnStore, clock: SetClock) -> None:
     wanted = Immutability(clock.moment + SECOND * 100)
     held = DRAFT._replace(immutability=wanted)
     assert await refusal(store.write(blobs.put_blob, NAME, held, EMPTY)) == "FeatureNotSupportedForAccount"
@@ -343,7 +343,7 @@ async def test_an_account_without_immutability_says_so(store: Store, clock: SetC
     assert await refusal(setting) == "FeatureNotSupportedForAccount"
 
 
-async def test_what_writes_to_a_blob_with_a_scope_names_it(store: Store) -> None:
+async def test_what_writes_to_a_blob_with_a_scope_names_it(store: OwnStore) -> None:
     def scoped(scope: str) -> Demands:
         return Demands(encryption=Encryption(scope=scope))
 

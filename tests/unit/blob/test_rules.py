@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.blob_store import OwnStore
 
 from millpond.blob.model import (
     Blob,
@@ -24,7 +25,7 @@ from millpond.blob.service import blobs, blocks, containers, copying
 from millpond.blob.service.blobs import BlobDraft, RangeError, Span
 from millpond.blob.service.conditions import NO_DEMANDS, Demands
 from millpond.blob.service.listing import BlobListing, BlobPrefix, list_blobs
-from millpond.blob.store import Shown, Store
+from millpond.blob.store import Shown
 from millpond.common.clock import SystemClock, to_etag
 from millpond.common.conditions import Conditions
 from millpond.common.errors import ServiceError
@@ -48,27 +49,27 @@ def block_id(text: str) -> str:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(tmp_path / "blob.db", SystemClock())
+async def store(tmp_path: Path) -> AsyncIterator[OwnStore]:
+    store = OwnStore(tmp_path / "blob.db", SystemClock())
     await store.write(containers.create_container, CONTAINER, {}, "")
     yield store
-    await store.close()
+    await store.end()
 
 
-async def put(store: Store, name: str, content: Content, draft: BlobDraft = DRAFT) -> Blob:
+async def put(store: OwnStore, name: str, content: Content, draft: BlobDraft = DRAFT) -> Blob:
     return await store.write(blobs.put_blob, CONTAINER._replace(blob=name), draft, content)
 
 
-async def put_block(store: Store, text: str, content: Content) -> None:
+async def put_block(store: OwnStore, text: str, content: Content) -> None:
     await store.write(blocks.put_block, BLOB, block_id(text), content)
 
 
-async def commit(store: Store, *texts: str, draft: BlobDraft = DRAFT, source: str = "Latest") -> Blob:
+async def commit(store: OwnStore, *texts: str, draft: BlobDraft = DRAFT, source: str = "Latest") -> Blob:
     listed = [(source, block_id(text)) for text in texts]
     return await store.write(blocks.put_block_list, BLOB, draft, listed)  # type: ignore[arg-type]
 
 
-def bytes_of(store: Store, span: Span | None = None, name: ResourceName = BLOB) -> bytes | list[str]:
+def bytes_of(store: OwnStore, span: Span | None = None, name: ResourceName = BLOB) -> bytes | list[str]:
     """The bytes of a small blob, or the files that those of another one are in."""
     reading = store.read(blobs.read_blob, name, NO_DEMANDS, span)
     if reading.blob.data is not None:
@@ -76,14 +77,14 @@ def bytes_of(store: Store, span: Span | None = None, name: ResourceName = BLOB) 
     return [segment.file for segment in reading.segments]
 
 
-def garbage(store: Store) -> set[str]:
+def garbage(store: OwnStore) -> set[str]:
     return set(store.read(lambda transaction: transaction.list_garbage(1000)))
 
 
 # --- containers --------------------------------------------------------------------------------------------------
 
 
-async def test_a_container_is_made_once_and_after_its_deletion_again(store: Store) -> None:
+async def test_a_container_is_made_once_and_after_its_deletion_again(store: OwnStore) -> None:
     with pytest.raises(ServiceError, match="ContainerAlreadyExists"):
         await store.write(containers.create_container, CONTAINER, {}, "")
     await put(store, "b", inline(b"old"))
@@ -96,7 +97,7 @@ async def test_a_container_is_made_once_and_after_its_deletion_again(store: Stor
         store.read(blobs.read_blob, BLOB)
 
 
-async def test_accounts_have_containers_of_their_own(store: Store) -> None:
+async def test_accounts_have_containers_of_their_own(store: OwnStore) -> None:
     other = CONTAINER._replace(account="other")
     with pytest.raises(ServiceError, match="ContainerNotFound"):
         store.read(containers.get_container, other)
@@ -105,7 +106,7 @@ async def test_accounts_have_containers_of_their_own(store: Store) -> None:
     assert [container.account for container in page.containers] == ["other"]
 
 
-async def test_a_change_of_a_container_moves_its_etag_even_within_a_microsecond(store: Store) -> None:
+async def test_a_change_of_a_container_moves_its_etag_even_within_a_microsecond(store: OwnStore) -> None:
     before = store.read(containers.get_container, CONTAINER)
     changed = await store.write(containers.set_container_metadata, CONTAINER, {"a": "1"}, NO_DEMANDS)
     assert changed.last_modified > before.last_modified
@@ -114,7 +115,7 @@ async def test_a_change_of_a_container_moves_its_etag_even_within_a_microsecond(
         await store.write(containers.delete_container, CONTAINER, stale)
 
 
-async def test_five_policies_with_ids_of_their_own_are_kept(store: Store) -> None:
+async def test_five_policies_with_ids_of_their_own_are_kept(store: OwnStore) -> None:
     policies = tuple(StoredPolicy(str(number), permissions="r") for number in range(5))
     await store.write(containers.set_container_acl, CONTAINER, policies, "container", NO_DEMANDS)
     found = store.read(containers.get_container, CONTAINER)
@@ -124,7 +125,7 @@ async def test_five_policies_with_ids_of_their_own_are_kept(store: Store) -> Non
             await store.write(containers.set_container_acl, CONTAINER, bad, "", NO_DEMANDS)
 
 
-async def test_containers_are_listed_by_name_in_pages(store: Store) -> None:
+async def test_containers_are_listed_by_name_in_pages(store: OwnStore) -> None:
     for name in ("aaa", "abc", "abd", "zzz"):
         await store.write(containers.create_container, ResourceName("acct", name), {}, "")
     first = store.read(containers.list_containers, "acct", prefix="a", first="", count=2)
@@ -138,7 +139,7 @@ async def test_containers_are_listed_by_name_in_pages(store: Store) -> None:
 # --- blobs -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_blob_is_replaced_whole(store: Store) -> None:
+async def test_a_blob_is_replaced_whole(store: OwnStore) -> None:
     first = await put(store, "b", file("f1", 100_000), DRAFT._replace(metadata={"a": "1"}))
     second = await put(store, "b", inline(b"short"))
     assert second.last_modified > first.last_modified
@@ -146,7 +147,7 @@ async def test_a_blob_is_replaced_whole(store: Store) -> None:
     assert garbage(store) == {"f1"}
 
 
-async def test_only_a_new_blob_is_made_where_nothing_may_be_replaced(store: Store) -> None:
+async def test_only_a_new_blob_is_made_where_nothing_may_be_replaced(store: OwnStore) -> None:
     draft = DRAFT._replace(may_overwrite=False)
     await put(store, "b", inline(b"1"), draft)
     with pytest.raises(ServiceError, match="UnauthorizedBlobOverwrite"):
@@ -156,7 +157,7 @@ async def test_only_a_new_blob_is_made_where_nothing_may_be_replaced(store: Stor
     assert bytes_of(store) == b"1"
 
 
-async def test_properties_and_metadata_change_without_the_bytes(store: Store) -> None:
+async def test_properties_and_metadata_change_without_the_bytes(store: OwnStore) -> None:
     before = await put(store, "b", file("f1", 100_000))
     properties = ContentProperties(content_type="a/b", content_md5=b"m" * 16)
     changed = await store.write(blobs.set_blob_properties, BLOB, properties, NO_DEMANDS)
@@ -168,7 +169,7 @@ async def test_properties_and_metadata_change_without_the_bytes(store: Store) ->
 
 
 @pytest.mark.parametrize("size", [0, 1, 10])
-async def test_a_range_is_cut_at_the_end_and_fails_beyond_it(store: Store, size: int) -> None:
+async def test_a_range_is_cut_at_the_end_and_fails_beyond_it(store: OwnStore, size: int) -> None:
     await put(store, "b", inline(bytes(range(size))))
     for span in (Span(size), Span(size, size + 5)):
         with pytest.raises(RangeError) as failure:
@@ -178,7 +179,7 @@ async def test_a_range_is_cut_at_the_end_and_fails_beyond_it(store: Store, size:
         assert bytes_of(store, Span(size - 1, 99)) == bytes([size - 1])
 
 
-async def test_a_missing_blob_cannot_be_read_changed_or_deleted(store: Store) -> None:
+async def test_a_missing_blob_cannot_be_read_changed_or_deleted(store: OwnStore) -> None:
     for work in (
         lambda transaction: blobs.read_blob(transaction, BLOB),
         lambda transaction: blobs.set_blob_metadata(transaction, BLOB, {}, NO_DEMANDS),
@@ -192,7 +193,7 @@ async def test_a_missing_blob_cannot_be_read_changed_or_deleted(store: Store) ->
 # --- blocks ------------------------------------------------------------------------------------------------------
 
 
-async def test_blocks_become_a_blob_in_the_order_of_the_list(store: Store) -> None:
+async def test_blocks_become_a_blob_in_the_order_of_the_list(store: OwnStore) -> None:
     await put_block(store, "1", file("f1", 3))
     await put_block(store, "2", file("f2", 100_000))
     await put_block(store, "3", file("f3", 5))
@@ -209,7 +210,7 @@ async def test_blocks_become_a_blob_in_the_order_of_the_list(store: Store) -> No
     assert lists.uncommitted == []
 
 
-async def test_a_list_takes_blocks_from_where_it_says(store: Store) -> None:
+async def test_a_list_takes_blocks_from_where_it_says(store: OwnStore) -> None:
     await put_block(store, "1", file("old", 3))
     await put_block(store, "2", file("f2", 5))
     await commit(store, "1", "2")
@@ -226,20 +227,20 @@ async def test_a_list_takes_blocks_from_where_it_says(store: Store) -> None:
     assert bytes_of(store) == ["newer"]
 
 
-async def test_an_empty_list_makes_an_empty_blob(store: Store) -> None:
+async def test_an_empty_list_makes_an_empty_blob(store: OwnStore) -> None:
     await put_block(store, "1", file("f1", 5))
     blob = await commit(store)
     assert (blob.size, bytes_of(store), garbage(store)) == (0, b"", {"f1"})
 
 
-async def test_a_block_that_is_put_again_replaces_the_first(store: Store) -> None:
+async def test_a_block_that_is_put_again_replaces_the_first(store: OwnStore) -> None:
     await put_block(store, "1", file("f1", 5))
     await put_block(store, "1", file("f2", 6))
     assert garbage(store) == {"f1"}
     assert (await commit(store, "1")).size == 6
 
 
-async def test_put_blob_and_delete_drop_the_uncommitted_blocks(store: Store) -> None:
+async def test_put_blob_and_delete_drop_the_uncommitted_blocks(store: OwnStore) -> None:
     await put_block(store, "1", file("f1", 5))
     await put(store, "b", inline(b"x"))
     await put_block(store, "1", file("f2", 5))
@@ -249,7 +250,7 @@ async def test_put_blob_and_delete_drop_the_uncommitted_blocks(store: Store) -> 
         store.read(blocks.get_block_list, BLOB, NO_DEMANDS)
 
 
-async def test_block_ids_are_base64_and_equally_long(store: Store) -> None:
+async def test_block_ids_are_base64_and_equally_long(store: OwnStore) -> None:
     await put_block(store, "1", file("f1", 1))
     with pytest.raises(ServiceError, match="InvalidBlobOrBlock"):
         await put_block(store, "long id", file("f2", 1))
@@ -258,13 +259,13 @@ async def test_block_ids_are_base64_and_equally_long(store: Store) -> None:
             await store.write(blocks.put_block, BLOB, bad, file("f2", 1))
 
 
-async def test_too_long_a_list_fails(store: Store) -> None:
+async def test_too_long_a_list_fails(store: OwnStore) -> None:
     listed: Sequence[tuple[blocks.BlockSource, str]] = [("Latest", "QQ==")] * (blocks.MAX_COMMITTED_BLOCKS + 1)
     with pytest.raises(ServiceError, match="BlockListTooLong"):
         await store.write(blocks.put_block_list, BLOB, DRAFT, listed)
 
 
-async def test_a_blob_may_have_all_the_blocks_there_can_be(store: Store) -> None:
+async def test_a_blob_may_have_all_the_blocks_there_can_be(store: OwnStore) -> None:
     await put_block(store, "1", file("f1", 1))
     listed: Sequence[tuple[blocks.BlockSource, str]] = [("Latest", block_id("1"))] * blocks.MAX_COMMITTED_BLOCKS
     blob = await store.write_long(blocks.put_block_list, BLOB, DRAFT, listed)
@@ -275,23 +276,20 @@ async def test_a_blob_may_have_all_the_blocks_there_can_be(store: Store) -> None
 # --- copies ------------------------------------------------------------------------------------------------------
 
 
-async def copy(store: Store, source: str, target: str, demands: Demands = NO_DEMANDS, draft: BlobDraft = DRAFT) -> Blob:
-    state = CopyState("id", f"http://host/{source}", 5)
-
-    def draft_from(blob: Blob) -> BlobDraft:
-        return draft._replace(properties=blob.properties, metadata=blob.metadata)
-
+async def copy(
+    store: OwnStore, source: str, target: str, demands: Demands = NO_DEMANDS, draft: BlobDraft = DRAFT
+) -> Blob:
     return await store.write(
         copying.copy_blob,
         CONTAINER._replace(blob=source),
         CONTAINER._replace(blob=target),
+        draft,
+        CopyState("id", f"http://host/{source}", 5),
         source_demands=demands,
-        draft_from=draft_from,
-        copy=state,
     )
 
 
-async def test_a_copy_shares_the_files_until_nobody_needs_them(store: Store) -> None:
+async def test_a_copy_shares_the_files_until_nobody_needs_them(store: OwnStore) -> None:
     await put(store, "b", file("f1", 100_000), DRAFT._replace(metadata={"k": "v"}))
     copied = await copy(store, "b", "copy")
     state = CopyState("id", "http://host/b", 5, copied=100_000, total=100_000)
@@ -303,14 +301,14 @@ async def test_a_copy_shares_the_files_until_nobody_needs_them(store: Store) -> 
     assert garbage(store) == {"f1"}
 
 
-async def test_a_blob_may_be_copied_onto_itself(store: Store) -> None:
+async def test_a_blob_may_be_copied_onto_itself(store: OwnStore) -> None:
     await put_block(store, "1", file("f1", 5))
     await commit(store, "1")
     assert (await copy(store, "b", "b")).size == 5
     assert (bytes_of(store), garbage(store)) == (["f1"], set())
 
 
-async def test_a_copy_says_which_side_failed_its_condition(store: Store) -> None:
+async def test_a_copy_says_which_side_failed_its_condition(store: OwnStore) -> None:
     await put(store, "b", inline(b"x"))
     other = Demands(Conditions(if_match=("0x1",)))
     unchanged = Demands(Conditions(if_none_match=("*",)))
@@ -357,7 +355,7 @@ def all_items(names: set[str], listing: BlobListing) -> list[str]:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(committed=st.sets(NAMES, max_size=25), uncommitted=st.sets(NAMES, max_size=6), listing=LISTINGS)
 async def test_the_pages_of_a_list_are_all_names_once_in_order(
-    store: Store, committed: set[str], uncommitted: set[str], listing: BlobListing
+    store: OwnStore, committed: set[str], uncommitted: set[str], listing: BlobListing
 ) -> None:
     container = ResourceName("acct", str(uuid.uuid4()))
     await store.write(containers.create_container, container, {}, "")
@@ -376,7 +374,7 @@ async def test_the_pages_of_a_list_are_all_names_once_in_order(
     assert found == all_items(committed | uncommitted if listing.uncommitted else committed, listing)
 
 
-async def test_a_folder_of_many_blobs_is_one_prefix(store: Store) -> None:
+async def test_a_folder_of_many_blobs_is_one_prefix(store: OwnStore) -> None:
     names = [*(f"dir/{number:03}" for number in range(250)), "dir", "dirt", "a"]
     await asyncio.gather(*(put(store, name, inline(b"x")) for name in names))
     page = store.read(list_blobs, CONTAINER, BlobListing(delimiter="/"))
@@ -388,6 +386,6 @@ async def test_a_folder_of_many_blobs_is_one_prefix(store: Store) -> None:
     ]
 
 
-async def test_a_list_of_a_missing_container_fails(store: Store) -> None:
+async def test_a_list_of_a_missing_container_fails(store: OwnStore) -> None:
     with pytest.raises(ServiceError, match="ContainerNotFound"):
         store.read(list_blobs, ResourceName("acct", "gone"), BlobListing())

@@ -11,17 +11,15 @@ from typing import Any
 from millpond.common.clock import Clock, SystemClock, to_iso
 from millpond.common.config import Accounts, Settings
 from millpond.common.errors import ServiceError
+from millpond.common.workers import First, Worker, alone
 
 from ..auth import authorize
-from ..collector import Collector
-from ..content import ContentStore
-from ..copier import Copier
 from ..errors import error, is_full
+from ..processes import FirstProcess, Process, WorkerProcess
 from ..properties import ServiceProperties
-from ..remote import Remote
 from ..request import Request, is_served
 from ..service.conditions import NotModifiedError
-from ..store import Store, Transaction
+from ..store import Transaction
 from . import cross_origin, headers
 from .answer import Answer, error_answer
 from .call import Call, DisconnectError, Receive, Service
@@ -33,18 +31,27 @@ _log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 
 
-def create_app(settings: Settings, accounts: Accounts, clock: Clock | None = None) -> BlobApp:
-    """The service on the data directory ``settings.data / "blob"``, which it opens when the server starts it."""
-    return BlobApp(settings, accounts, clock or SystemClock())
+def create_app(
+    settings: Settings, accounts: Accounts, clock: Clock | None = None, process: First | Worker | None = None
+) -> BlobApp:
+    """The service on the data directory ``settings.data / "blob"``, which it opens when the server starts it.
+
+    ``process``: which this one is of those that serve it, if it is not the only one.
+    """
+    return BlobApp(settings, accounts, clock or SystemClock(), process or alone())
 
 
 class BlobApp:
-    def __init__(self, settings: Settings, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, settings: Settings, accounts: Accounts, clock: Clock, process: First | Worker) -> None:
         self._data = settings.data / "blob"
         self._accounts = accounts
         self._clock = clock
+        self._process: Process = (
+            FirstProcess(self._data, clock, process)
+            if isinstance(process, First)
+            else WorkerProcess(self._data, clock, process)
+        )
         self._service: Service
-        self._collector: Collector
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -59,32 +66,15 @@ class BlobApp:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            self._open()
+            parts = await self._process.open()
         except (OSError, RuntimeError, sqlite3.Error) as failure:
             await send({"type": "lifespan.startup.failed", "message": f"cannot use {self._data}: {failure}"})
             return
+        self._service = Service(parts.store, parts.content, self._clock, self._accounts, parts.remote)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._close()
+        await self._process.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-    def _open(self) -> None:
-        content = ContentStore(self._data, self._clock)
-        store = Store(self._data / "blob.db", self._clock)
-        remote = Remote()
-        copier = Copier(store, content, self._clock, remote)
-        self._service = Service(store, content, self._clock, self._accounts, remote, copier)
-        self._collector = Collector(store, content, self._clock)
-        self._collector.recover()
-        self._collector.start()
-        copier.start()
-
-    async def _close(self) -> None:
-        await self._service.copier.stop()
-        self._service.remote.close()
-        await self._collector.stop()
-        await self._service.store.close()
-        self._service.content.close()
 
     # One request
 

@@ -13,7 +13,6 @@ from millpond.common.errors import ServiceError
 
 from ..auth import Access
 from ..content import ContentStore, Upload, checksums
-from ..copier import Copier
 from ..errors import error, invalid_header
 from ..model import Content, ResourceName
 from ..remote import Remote
@@ -35,7 +34,6 @@ class Service(NamedTuple):
     clock: Clock
     accounts: Accounts
     remote: Remote
-    copier: Copier
 
 
 class Call(NamedTuple):

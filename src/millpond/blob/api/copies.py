@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ..errors import error, invalid_header
-from ..model import Blob, ContentProperties, CopyState, PendingCopy, ResourceName
+from ..model import Blob, ContentProperties, CopyState, ResourceName
 from ..service import blobs, blocks, copying
 from ..service.blobs import BlobDraft
-from ..service.tier import ARCHIVE, rehydration
 from . import headers, sources
 from .answer import Answer, modified, version_headers
 from .blobs import INLINE_SIZE, checksum_headers, draft, written
@@ -38,32 +37,21 @@ async def copy_blob(call: Call) -> Answer:
 
 
 async def _copy_own(call: Call, source: ResourceName, wanted: BlobDraft, copy: CopyState) -> Blob:
-    priority = headers.rehydrate_priority(call.request)
-    sealed = headers.flag(call.request, _SEAL) if _SEAL in call.request.headers else None
-    copies_tags = headers.copies_tags(call.request)
-
-    def draft_from(blob: Blob) -> BlobDraft:
-        taken = copying.taken_over(wanted, blob.properties, blob.metadata)
-        is_sealed = blob.in_place.is_sealed if sealed is None else sealed
-        in_place = blob.in_place._replace(is_sealed=is_sealed and blob.type == "AppendBlob", tail="")
-        taken = taken._replace(type=blob.type, in_place=in_place)
-        if copies_tags:
-            taken = taken._replace(tags=blob.tags)
-        if blob.access_tier != ARCHIVE:
-            return taken
-        if blob.tiering.target or wanted.access_tier in ("", ARCHIVE):
-            raise error("BlobArchived")
-        tiering = rehydration(wanted.access_tier, priority, call.service.clock.now())
-        return taken._replace(access_tier=ARCHIVE, tiering=tiering)
-
+    request = call.request
+    taking = copying.Taking(
+        headers.flag(request, _SEAL) if _SEAL in request.headers else None,
+        headers.copies_tags(request),
+        headers.rehydrate_priority(request),
+    )
     # Long: its source may have thousands of segments.
     return await call.store.write_long(
         copying.copy_blob,
         source,
         call.name,
-        source_demands=sources.source_demands(call.request),
-        draft_from=draft_from,
-        copy=copy,
+        wanted,
+        copy,
+        source_demands=sources.source_demands(request),
+        taking=taking,
     )
 
 
@@ -99,7 +87,6 @@ async def _start_copy(call: Call, wanted: BlobDraft, copy: CopyState) -> Answer:
         wanted = copying.taken_over(wanted, source.properties, source.metadata)
         copy = copy._replace(status="pending", completed_at=0, total=source.size)
     blob = await call.store.write(copying.start_copy, call.name, wanted, copy, url)
-    call.service.copier.begin(PendingCopy(copy.id, blob.container_id, blob.name, url))
     return _copied(blob)
 
 
@@ -136,7 +123,6 @@ async def abort_copy(call: Call) -> Answer:
         raise invalid_header("x-ms-copy-action", request.header("x-ms-copy-action"))
     copy_id = request.parameter("copyid")
     await call.store.write(copying.abort_copy, call.name, copy_id, headers.demands(request))
-    call.service.copier.end(copy_id)
     return Answer(204)
 
 

@@ -113,7 +113,8 @@ class ContentStore:
         """Remove files, safely on disk, wherever they are."""
         touched = set()
         for file in files:
-            for path in (self._content / file[:2] / file, self._incoming / file):
+            # In this order, since another process may just be moving it on.
+            for path in (self._incoming / file, self._content / file[:2] / file):
                 with suppress(FileNotFoundError):
                     path.unlink()
                     touched.add(path.parent)
@@ -124,7 +125,7 @@ class ContentStore:
 
     @contextmanager
     def pinned(self, files: Iterable[str]) -> Iterator[None]:
-        """Spare files while they are in use. On the event loop only, as is :meth:`is_pinned`."""
+        """Spare files while they are in use. On the event loop only, as is :meth:`pinned_of`."""
         held = Counter(files)
         self._pins += held
         try:
@@ -132,8 +133,9 @@ class ContentStore:
         finally:
             self._pins -= held
 
-    def is_pinned(self, file: str) -> bool:
-        return file in self._pins
+    def pinned_of(self, files: Iterable[str]) -> set[str]:
+        """Those of the files that this process has in use."""
+        return {file for file in files if file in self._pins}
 
 
 def _add(descriptor: int, data: bytes) -> int:

@@ -5,34 +5,62 @@ One from elsewhere is a blob without bytes and a note of what is under way until
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from ..errors import error
 from ..model import NO_LEASE, Blob, Content, ContentProperties, CopyState, Metadata, PendingCopy, ResourceName, Segment
 from ..store import Transaction
 from .blobs import BlobDraft, Extent, Reading, Span, find_blob, find_place, read_blob, store_blob
 from .conditions import NO_DEMANDS, Demands, NotModifiedError, check_write
+from .tier import ARCHIVE, rehydration
+
+
+class Taking(NamedTuple):
+    """What a request says of how its copy is to be like the source."""
+
+    #: Whether an append blob is sealed; ``None``: where the source is.
+    is_sealed: bool | None = None
+    tags: bool = False
+    #: Of the rehydration, where the copy of an archived blob is to be online.
+    priority: str = ""
+
+
+AS_IT_IS: Final = Taking()
 
 
 def copy_blob(
     transaction: Transaction,
     source: ResourceName,
     target: ResourceName,
-    *,
-    source_demands: Demands,
-    draft_from: Callable[[Blob], BlobDraft],
+    wanted: BlobDraft,
     copy: CopyState,
+    *,
+    source_demands: Demands = NO_DEMANDS,
+    taking: Taking = AS_IT_IS,
 ) -> Blob:
-    """Make the target of the source's bytes, in one step.
+    """Make the target of the source's bytes, in one step; ``copy`` is what it tells of its origin.
 
-    ``draft_from`` says what else it takes over, ``copy`` what it tells of its origin. Raises
-    ``SourceConditionNotMet`` and ``TargetConditionNotMet``.
+    Raises ``SourceConditionNotMet``, ``TargetConditionNotMet`` and, where it cannot be archived, ``BlobArchived``.
     """
     blob, _, size, segments = read_source(transaction, source, source_demands, even_archived=True)
-    draft = draft_from(blob)
+    draft = _draft_from(blob, wanted, taking, transaction.now)
     place = find_place(transaction, target, draft, code="TargetConditionNotMet")
     copy = copy._replace(copied=size, total=size)
     return store_blob(transaction, place, draft, Extent(size, blob.data, segments), copy=copy)
+
+
+def _draft_from(blob: Blob, wanted: BlobDraft, taking: Taking, now: int) -> BlobDraft:
+    taken = taken_over(wanted, blob.properties, blob.metadata)
+    is_sealed = blob.in_place.is_sealed if taking.is_sealed is None else taking.is_sealed
+    in_place = blob.in_place._replace(is_sealed=is_sealed and blob.type == "AppendBlob", tail="")
+    taken = taken._replace(type=blob.type, in_place=in_place)
+    if taking.tags:
+        taken = taken._replace(tags=blob.tags)
+    if blob.access_tier != ARCHIVE:
+        return taken
+    if blob.tiering.target or wanted.access_tier in ("", ARCHIVE):
+        raise error("BlobArchived")
+    return taken._replace(access_tier=ARCHIVE, tiering=rehydration(wanted.access_tier, taking.priority, now))
 
 
 def read_source(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +32,7 @@ from ..model import (
 from ..properties import ServiceProperties
 
 _new = tuple.__new__
-_NO_METADATA: Final[Metadata] = MappingProxyType({})
+_NO_METADATA: Final[Metadata] = {}
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_policies = msgspec.json.Decoder(tuple[StoredPolicy, ...]).decode
 _decode_copy = msgspec.json.Decoder(CopyState).decode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..model import CURRENT, Blob, Block, Container, PendingCopy, Segment, Tags
 from ..properties import NO_PROPERTIES, ServiceProperties
@@ -21,6 +21,9 @@ from .rows import (
     tags_from,
 )
 from .statements import Statement
+
+#: What goes on in the background: garbage and containers that are to be purged; copies from elsewhere.
+Concern = Literal["leftovers", "copies"]
 
 
 class Shown(NamedTuple):
@@ -44,8 +47,8 @@ class Transaction:
         self._connection = connection
         self.now = now
         self.has_written = False
-        #: Whether it leaves garbage, or a container that is to be purged.
-        self.has_leftovers = False
+        #: Whom its changes give something to do, once they are committed.
+        self.concerns: set[Concern] = set()
 
     def later_than(self, moment: int) -> int:
         """A moment for a change: now, and after ``moment`` even where the clock stands still or was set back."""
@@ -95,7 +98,7 @@ class Transaction:
         """What is in it stays, under an id that leads nowhere any more, until it is purged."""
         self._write(sql.DELETE_CONTAINER, {"this_id": container_id})
         self._write(sql.INSERT_DELETED, {"container_id": container_id})
-        self.has_leftovers = True
+        self.concerns.add("leftovers")
 
     def list_deleted_containers(self) -> list[int]:
         return [row[0] for row in self._rows(sql.LIST_DELETED)]
@@ -260,12 +263,14 @@ class Transaction:
 
     def put_pending_copy(self, copy: PendingCopy) -> None:
         self._write(sql.INSERT_PENDING_COPY, copy._asdict())
+        self.concerns.add("copies")
 
     def list_pending_copies(self) -> list[PendingCopy]:
         return [PendingCopy._make(row) for row in self._rows(sql.LIST_PENDING_COPIES)]
 
     def delete_pending_copy(self, copy_id: str) -> None:
         self._write(sql.DELETE_PENDING_COPY, {"this_copy": copy_id})
+        self.concerns.add("copies")
 
     def get_service_properties(self, account: str) -> ServiceProperties:
         row = self._row(sql.GET_SERVICE_PROPERTIES, of_account=account)
@@ -283,7 +288,7 @@ class Transaction:
         unused = {file for file in {*files} - {""} if not self.is_used(file)}
         if unused:
             sql.INSERT_GARBAGE.run_many(self._connection, [{"file": file} for file in unused])
-            self.has_leftovers = True
+            self.concerns.add("leftovers")
 
     def is_used(self, file: str) -> bool:
         """Whether a blob or a block refers to a file."""
