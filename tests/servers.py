@@ -65,6 +65,11 @@ class Server:
         assert not [each for each in descendants if _is_alive(each)]
         assert not (self.data / "server.json").exists()
 
+    def kill_all(self) -> None:
+        """End it and all that it started by SIGKILL."""
+        _kill_tree(self.process.pid)
+        self.kill()
+
     def kill(self) -> None:
         """End it by SIGKILL where it still runs."""
         self.process.kill()
@@ -105,8 +110,7 @@ def running_server(data: Path, *options: str, env: Mapping[str, str] | None = No
     try:
         yield server
     except BaseException:
-        _kill_tree(server.process.pid)
-        server.kill()
+        server.kill_all()
         raise
     server.stop()
 

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import (
@@ -228,11 +227,8 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
             for thread in (appender, writer):
                 thread.start()
             time.sleep(random.uniform(0.3, 0.8))
-            for process in (psutil.Process(server.service_pid("blob")), psutil.Process(server.process.pid)):
-                for child in process.children(recursive=True):
-                    child.kill()
             os.kill(server.service_pid("blob"), signal.SIGKILL)
-            server.kill()
+            server.kill_all()
             for thread in (appender, writer):
                 thread.join()
             server = start_server(tmp_path / "data", "--only", "blob")

@@ -16,7 +16,6 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from tests.servers import Server, millpond, running_server, start_server
 from tests.wire.blob.raw import VERSION, RawClient
@@ -124,9 +123,7 @@ class Uploader(threading.Thread):
 def killed(server: Server) -> None:
     """The service's process dies at once, and then everything of that server."""
     os.kill(server.service_pid("blob"), signal.SIGKILL)
-    for process in psutil.Process(server.process.pid).children(recursive=True):
-        process.kill()
-    server.kill()
+    server.kill_all()
 
 
 def files_on_disk(data: Path) -> set[str]:
