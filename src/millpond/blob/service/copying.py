@@ -26,7 +26,7 @@ def copy_blob(
     """Make the target of the source's bytes, in one step.
 
     ``draft_from`` says what else it takes over, ``copy`` what it tells of its origin. Raises
-    ``SourceConditionNotMet`` and ``TargetConditionNotMet``.
+    ``SourceConditionNotMet``, ``TargetConditionNotMet``, and for the tags of either ``ConditionNotMet``.
     """
     blob, _, size, segments = read_source(transaction, source, source_demands, even_archived=True)
     draft = draft_from(blob)
