@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from .comparison import Comparison, compare, listing, markdown
+from .reasons import explain, remarks, section
 from .results import Results
 from .running import Job, run
 from .services import SERVICES, azurite_version
@@ -25,16 +26,21 @@ against Azurite {azurite}. `make conformance-blob` writes this page. One file, o
 ```
 
 Each file runs against a new service. Counted are the tests that connect to it; the other {left_out} (of parsers,
-streams and URLs, or skipped by their authors) are not. The test support that the tests import is not published:
-`tests/conformance/shim` stands in for it. Clients wait a second at most before they try again. Azurite runs over https
-with `--oauth basic`, without which it takes no tokens, and with `--skipApiVersionCheck`. Where a service takes no
-tokens, tests that ask for one get the account's key. Some tests need what only Azure has (a file service, replication
-between accounts) or files that the distribution leaves out, and fail on both sides.
+streams and URLs, of Azure's own hosts, or skipped by their authors) are not. The test support that the tests import is
+not published: `tests/conformance/shim` stands in for it. Clients wait a second at most before they try again. Azurite
+runs over https with `--oauth basic`, without which it takes no tokens, and with `--skipApiVersionCheck`. Where a
+service takes no tokens, tests that ask for one get the account's key.
 
 {table}
 ## Passed by Azurite alone
 
-{only_azurite}"""
+{only_azurite}
+## What fails on both sides, and why
+
+Files are named without their asynchronous twins. `tests/conformance/reasons.py` keeps the reasons; a run says which
+tests have none, and which reasons have no failing test any more.
+
+{neither}"""
 
 
 def main() -> int:
@@ -53,11 +59,13 @@ def main() -> int:
             print(done.result(), flush=True)
     comparisons = [compare(results, file) for file in files]
     print(f"\n{markdown(comparisons)}\nPassed by Azurite alone:\n{listing(comparisons) or 'none'}")
+    explained = explain(comparisons)
+    print(remarks(explained), end="")
     everything = [compare(results, file) for file in test_files()]
     (options.results / "only-azurite.txt").write_text(listing(everything))
     if options.page:
         options.page.write_text(_page(everything))
-    return 1 if any(each.only_azurite for each in comparisons) else 0
+    return 1 if explained.unexplained or any(each.only_azurite for each in comparisons) else 0
 
 
 def _options() -> argparse.Namespace:
@@ -121,6 +129,7 @@ def _page(comparisons: list[Comparison]) -> str:
         left_out=sum(each.left_out for each in comparisons),
         table=markdown(comparisons),
         only_azurite="".join(only_azurite) or "None.\n",
+        neither=section(explain(comparisons)),
     )
 
 

@@ -19,6 +19,15 @@ class Comparison(NamedTuple):
     only_millpond: list[str]
     #: With the reason why it fails here.
     only_azurite: dict[str, str]
+    #: What neither passes, with the reason why it fails here.
+    neither: dict[str, str]
+    #: All that was run here.
+    run: list[str]
+
+
+def plain_name(file: str, test: str) -> str:
+    """A test without its class: ``test_container::test_create_container``."""
+    return f"{file}::{test.rpartition('::')[2]}"
 
 
 def compare(results: Results, file: str) -> Comparison:
@@ -33,9 +42,9 @@ def compare(results: Results, file: str) -> Comparison:
         left_out=len(tests) - len(counted),
         both=sorted(passed & passed_by_azurite),
         only_millpond=sorted(passed - passed_by_azurite),
-        only_azurite={
-            test: ours[test].reason if test in ours else "not run" for test in sorted(passed_by_azurite - passed)
-        },
+        only_azurite={test: _reason(ours.get(test)) for test in sorted(passed_by_azurite - passed)},
+        neither={test: _reason(ours.get(test)) for test in counted if test not in passed | passed_by_azurite},
+        run=sorted(ours),
     )
 
 
@@ -67,6 +76,10 @@ def _counts(outcome: Outcome | None) -> bool:
 
 def _passed(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.outcome == "passed"
+
+
+def _reason(outcome: Outcome | None) -> str:
+    return outcome.reason if outcome else "not run"
 
 
 def _row(title: str, comparisons: list[Comparison]) -> str:

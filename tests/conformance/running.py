@@ -16,8 +16,6 @@ from .sources import python, tests_directory
 _SHIM = Path(__file__).parent / "shim"
 #: All tests of a file together may take this long; no file takes nearly as long unless its service hangs.
 _FILE_LIMIT_S = 1800.0
-#: Files whose tests use the secondary location: clients know where it is if the account is in the host's name.
-_BY_HOST = ("test_blob_service_stats", "test_retry")
 
 
 class Job(NamedTuple):
@@ -50,7 +48,7 @@ def _pytest(job: Job, service: Service, report: Path, log: Path) -> None:
     options = ["--timeout", str(job.timeout_s), "-k", job.keyword, f"{job.file}.py"]
     environment = {
         **os.environ,
-        **service.environment(by_host=job.file.startswith(_BY_HOST)),
+        **service.environment(),
         "CONFORMANCE_REPORT": str(report),
         "PYTHONPATH": f"{_SHIM}{os.pathsep}{tests}",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -57,12 +57,13 @@ class Service:
         host = f"{account}.blob.core.localhost" if by_host else "127.0.0.1"
         return f"{self.scheme}://{host}:{self.port}" + ("" if by_host else f"/{account}")
 
-    def environment(self, *, by_host: bool) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """What the tests and the test support read from the environment."""
         variables = {
             "AZURE_TEST_RUN_LIVE": "true",
             "AZURE_SKIP_LIVE_RECORDING": "true",
-            "CONFORMANCE_ACCOUNT_URL": self.account_url("{account}", by_host=by_host),
+            "CONFORMANCE_ACCOUNT_URL": self.account_url("{account}"),
+            "CONFORMANCE_HOST_URL": self.account_url("{account}", by_host=True),
             "CONFORMANCE_TOKENS": self.tokens,
             "STORAGE_RESOURCE_GROUP_NAME": "conformance",
         }

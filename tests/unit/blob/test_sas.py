@@ -65,6 +65,24 @@ def test_a_container_sas_signs_the_container_whatever_blob_it_is_used_on() -> No
     assert text.split("\n")[3] == "/blob/acct/cont"
 
 
+@pytest.mark.parametrize(
+    ("depth", "blob", "signed"),
+    [
+        ("1", "dir", "/dir"),
+        ("1", "dir/b c.txt", "/dir"),
+        ("1", "directory/b", "/directory"),
+        ("2", "dir/sub/a/b", "/dir/sub"),
+        ("2", "dir", "/dir"),
+        ("2", "dir//b", "/dir/"),
+        ("0", "dir/b", "/"),
+        ("0", "", "/"),
+    ],
+)
+def test_the_sas_of_a_directory_signs_so_many_segments_of_the_blobs_name(depth: str, blob: str, signed: str) -> None:
+    text = sas.string_to_sign(read(sv="2026-10-06", sr="d", sdd=depth), BLOB._replace(blob=blob))
+    assert text.split("\n")[3] == f"/blob/acct/cont{signed}"
+
+
 @pytest.mark.parametrize(("version", "end"), [("2015-04-05", []), ("2020-10-02", []), ("2020-12-06", ["scope"])])
 def test_an_account_sas_signs_its_fields_and_a_last_line_end(version: str, end: list[str]) -> None:
     fields = FIELDS | {"ss": "bf", "srt": "co", "sv": version}
@@ -82,7 +100,12 @@ def test_a_plus_sign_that_was_not_encoded_is_still_one() -> None:
         ({"sr": "b"}, "sv is mandatory"),
         ({"sv": "2012-02-12", "sr": "b"}, "sv=2012-02-12"),
         ({"sv": "2021-01-01"}, "sr is mandatory"),
-        ({"sv": "2021-01-01", "sr": "d"}, "sr=d"),
+        ({"sv": "2021-01-01", "sr": "f"}, "sr=f"),
+        ({"sv": "2019-12-12", "sr": "d", "sdd": "1"}, "sr=d"),
+        ({"sv": "2021-01-01", "sr": "d"}, "sdd"),
+        ({"sv": "2021-01-01", "sr": "d", "ss": "b", "srt": "o"}, "sdd"),
+        ({"sv": "2021-01-01", "sr": "d", "sdd": "-1"}, "sdd"),
+        ({"sv": "2021-01-01", "sr": "d", "sdd": "1" * 5000}, "sdd"),
         ({"sv": "2021-01-01", "ss": "b"}, "srt is mandatory"),
         ({"sv": "2021-01-01", "srt": "o"}, "ss is mandatory"),
     ],

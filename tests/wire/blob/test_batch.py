@@ -64,17 +64,44 @@ def test_signatures_open_what_they_are_for(container: ContainerClient, raw: RawC
         assert statuses(client.delete_blobs("a", "b")) == [202, 202]
 
 
-def post(raw: RawClient, path: str, parts: list[tuple[str, str, dict[str, str]]]) -> Answer:
-    """A batch of requests by method, path and headers; without a header for it, each is signed."""
+def post(
+    raw: RawClient, path: str, parts: list[tuple[str, str, dict[str, str]]], *, written: str = "b", content_id: str = ""
+) -> Answer:
+    """A batch of requests by method, path and headers; without a header for it, each is signed.
+
+    ``written`` is the boundary as the header has it.
+    """
+    boundary = written.strip('"')
+    head = f"--{boundary}\r\nContent-Type: application/http\r\n"
+    head += f"Content-ID: {content_id}\r\n" if content_id else ""
     body = ""
     for method, target, headers in parts:
         full = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": VERSION, **headers}
         if "Authorization" not in full:
             full["Authorization"] = f"SharedKey {raw.account}:{raw.sign(method, target, full)}"
         lines = "".join(f"{name}: {value}\r\n" for name, value in full.items())
-        body += f"--b\r\nContent-Type: application/http\r\n\r\n{method} {target} HTTP/1.1\r\n{lines}\r\n\r\n"
-    body += "--b--\r\n"
-    return raw.signed("POST", path, {"content-type": "multipart/mixed; boundary=b"}, body.encode())
+        body += f"{head}\r\n{method} {target} HTTP/1.1\r\n{lines}\r\n\r\n"
+    body += f"--{boundary}--\r\n"
+    return raw.signed("POST", path, {"content-type": f"multipart/mixed; boundary={written}"}, body.encode())
+
+
+@pytest.mark.parametrize("written", ["================5400007017440375702==", '"=a b="', "a:b", "batch_357de4f7"])
+def test_boundaries(raw: RawClient, container: ContainerClient, written: str) -> None:
+    """Asynchronous clients make up one that begins with equals signs, and put it into no quotes."""
+    path = raw.path(container.container_name)
+    container.upload_blob("b", b"")
+    answer = post(raw, f"{path}?restype=container&comp=batch", [("DELETE", f"{path}/b", {})], written=written)
+    assert answer.status == 202
+    assert b"HTTP/1.1 202 " in answer.body
+    assert not container.get_blob_client("b").exists()
+
+
+def test_the_id_of_a_part_is_one_line(raw: RawClient, container: ContainerClient) -> None:
+    path = raw.path(container.container_name)
+    parts: list[tuple[str, str, dict[str, str]]] = [("DELETE", f"{path}/b", {})]
+    answer = post(raw, f"{path}?restype=container&comp=batch", parts, content_id="0\r\n Set-Cookie: b")
+    assert answer.status == 202
+    assert b"\r\nContent-ID: 0 Set-Cookie: b\r\n" in answer.body
 
 
 def test_what_is_no_batch(raw: RawClient, container: ContainerClient) -> None:

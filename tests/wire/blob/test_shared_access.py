@@ -129,6 +129,42 @@ def test_a_blobs_signature_opens_that_blob_alone(visitor: Visitor, sas: Any) -> 
         assert visitor.outcome(operation, signature) == NO_SIGNATURE
 
 
+def test_a_directorys_signature_opens_what_is_below_it(visitor: Visitor, sas: Any) -> None:
+    signature = sas("rwdl", blob="dir/sub", is_directory=True)
+    for path in ("/dir/sub", "/dir/sub/", "/dir/sub/a", "/dir/sub/a/b"):
+        for operation in (("PUT", path, BLOCK_BLOB, b"x"), ("GET", path, {}, b""), ("DELETE", path, {}, b"")):
+            assert visitor.outcome(operation, signature) is None, operation
+    for path in ("/dir", "/dir/", "/dir/b", "/dir/submarine", "/dir/b/sub", "//dir/sub", "/sub", "/b"):
+        assert visitor.outcome(("PUT", path, BLOCK_BLOB, b"x"), signature) == NO_SIGNATURE
+    slash = sas("rw", blob="dir/sub/", is_directory=True)  # which is no directory's name
+    assert visitor.outcome(("PUT", "/dir/sub/a", BLOCK_BLOB, b"x"), slash) == NO_SIGNATURE
+    for depth in ("0", "1", "3"):
+        changed = signature.replace("sdd=2", f"sdd={depth}")
+        assert visitor.outcome(("PUT", "/dir/other", BLOCK_BLOB, b"x"), changed) == NO_SIGNATURE
+        assert visitor.outcome(("PUT", "/dir/sub/a", BLOCK_BLOB, b"x"), changed) == NO_SIGNATURE
+
+
+def test_a_directorys_signature_lists_what_is_below_it(visitor: Visitor, sas: Any, container: ContainerClient) -> None:
+    for name in ("dir/sub", "dir/sub/a", "dir/sub/b/c", "dir/submarine"):
+        container.upload_blob(name, b"")
+
+    def listing(prefix: str, depth: int = 2) -> Answer:
+        path = f"?restype=container&comp=list&prefix={prefix}"
+        return visitor.do(("GET", path, {}, b""), signature.replace("sdd=2", f"sdd={depth}"))
+
+    signature = sas("l", blob="dir/sub", is_directory=True)
+    assert [name.text for name in listing("dir/sub/").xml.iter("Name")] == ["dir/sub/a", "dir/sub/b/c"]
+    assert [name.text for name in listing("dir/sub/b/").xml.iter("Name")] == ["dir/sub/b/c"]
+    for prefix in ("", "dir/", "dir/sub", "dir/submarine", "dir/submarine/"):
+        for depth in (0, 1, 2, 3):
+            assert listing(prefix, depth).outcome == NO_SIGNATURE
+    assert visitor.outcome(LIST, signature) == NO_SIGNATURE
+    of_a_blob: Operation = ("GET", "?restype=container&comp=list&prefix=dir/sub/", {}, b"")
+    assert visitor.outcome(of_a_blob, sas("l", blob="dir/sub")) == NO_SIGNATURE
+    by_tags: Operation = ("GET", "?restype=container&comp=blobs&where=a%3D%27b%27&prefix=dir/sub/", {}, b"")
+    assert visitor.outcome(by_tags, sas("lf", blob="dir/sub", is_directory=True)) == NO_SIGNATURE
+
+
 def test_a_containers_signature_opens_no_other_container(
     visitor: Visitor, sas: Any, raw: RawClient, blob_server: Server
 ) -> None:

@@ -96,9 +96,21 @@ def test_copies_take_tags_over_where_they_are_asked_to(container: ContainerClien
     copy.delete_blob()
     copy.upload_blob_from_url(with_tags, headers={"x-ms-copy-source-tag-option": "COPY"})
     assert copy.get_blob_tags() == TAGS
-    with pytest.raises(HttpResponseError) as failure:
-        copy.start_copy_from_url(source.url, headers={"x-ms-source-if-tags": "project='none'"})
-    assert (failure.value.status_code, failure.value.error_code) == (412, "SourceConditionNotMet")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("requires_sync", [True, False])
+@pytest.mark.parametrize("header", ["x-ms-source-if-tags", "x-ms-if-tags"])
+def test_a_copy_may_demand_tags_of_either_side(
+    container: ContainerClient, raw: RawClient, header: str, requires_sync: bool
+) -> None:
+    source = container.upload_blob("source", b"x", tags=TAGS)
+    copy = container.upload_blob("copy", b"", tags=TAGS)
+    readable = f"{source.url}?{make_sas(raw, container, 'r', 'source')}"
+    with pytest.raises(ResourceModifiedError) as failure:
+        copy.start_copy_from_url(readable, requires_sync=requires_sync, headers={header: "project='none'"})
+    assert (failure.value.status_code, failure.value.error_code) == (412, "ConditionNotMet")  # type: ignore[attr-defined]
+    copy.start_copy_from_url(readable, requires_sync=requires_sync, headers={header: "project='mill pond'"})
+    assert copy.download_blob().readall() == b"x"
 
 
 def test_blobs_are_found_by_tags(service: BlobServiceClient, container: ContainerClient) -> None:

@@ -162,6 +162,20 @@ def test_a_delegated_signature_opens_what_it_says(
         assert [blob.name for blob in reader.list_blobs()] == ["b"]
 
 
+def test_a_delegated_signature_may_be_for_a_directory(
+    container: ContainerClient, delegation_key: UserDelegationKey, options: dict[str, Any]
+) -> None:
+    signature = sign(container, delegation_key, permission="cwr", is_directory=True)
+    for name in ("b", "b/below"):
+        with BlobClient.from_blob_url(f"{container.url}/{name}?{signature}", **options) as client:
+            client.upload_blob(b"again", overwrite=True)
+    with (
+        BlobClient.from_blob_url(f"{container.url}/beside?{signature}", **options) as client,
+        pytest.raises(ClientAuthenticationError),
+    ):
+        client.upload_blob(b"again")
+
+
 def _changed(name: str, value: str) -> Callable[[str], str]:
     def change(signature: str) -> str:
         parts = [part for part in signature.split("&") if not part.startswith(f"{name}=")]

@@ -60,8 +60,9 @@ async def blob_batch(call: Call, find: Find) -> Answer:
 
 def _read(call: Call, document: bytes) -> list[Part]:
     head = f"Content-Type: {call.request.header('content-type')}\r\n\r\n".encode("latin-1")
-    message = email.message_from_bytes(head + document, policy=email.policy.HTTP)
-    messages = list(message.iter_parts()) if message.is_multipart() else []
+    # Newer policies of the parser find no boundary where clients leave out its quotes: ``boundary================1==``.
+    message = email.message_from_bytes(head + document, policy=email.policy.compat32)
+    messages = [part for part in message.get_payload() if isinstance(part, Message)]
     if not messages:
         raise error("InvalidInput", Reason="The body is not a batch.")
     if len(messages) > MAX_PARTS:
@@ -98,7 +99,8 @@ def _part(call: Call, message: Message) -> Part:
             "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
         }
     )
-    return Part(str(message.get("content-id", "")), request, query.encode())
+    content_id = " ".join(str(message.get("content-id", "")).split())  # the parser leaves a folded line as it is
+    return Part(content_id, request, query.encode())
 
 
 async def _answered(call: Call, part: Part, find: Find) -> bytes:

@@ -143,7 +143,7 @@ async def opened(call: Call, *, code: str = "SourceConditionNotMet", span: Span 
         try:
             reading = call.store.read(copying.read_source, name, demands, span, code=code)
         except ServiceError as failure:
-            if failure.code in (code, "InvalidRange"):
+            if failure.code in (code, "ConditionNotMet", "InvalidRange"):
                 raise
             raise CopySourceError(failure.status, failure.code, failure.message) from None
         with content.pinned(files(reading)):

@@ -11,7 +11,7 @@ from millpond.common.config import Accounts
 from millpond.common.shared_key import is_signed
 
 from ..errors import error
-from ..model import Container, PublicAccess
+from ..model import Container, PublicAccess, ResourceName
 from ..request import Request
 from ..store import Store, Transaction
 from . import delegation, sas, shared_key
@@ -124,6 +124,13 @@ def _check_date(text: str, now: int) -> None:
         raise failed(f"Request date header is too far from the time of the server: '{text}'.")
 
 
+def _signed_name(request: Request, need: Need, signature: sas.Sas) -> ResourceName:
+    """What the signature has to be for. The directory of a list is what its prefix says up to the last slash."""
+    if signature.resource == "d" and need.permissions == "l":
+        return request.resource._replace(blob=request.parameter("prefix").rpartition("/")[0])
+    return request.resource
+
+
 def _bind_scope(request: Request, scope: str) -> None:
     """What is written by a signature with an encryption scope has that scope, and may name no other."""
     if request.headers.setdefault("x-ms-encryption-scope", scope) != scope:
@@ -142,11 +149,12 @@ def _check_sas(
 ) -> Access:
     signature = sas.read_sas(request.query)
     sas.check_form(signature)
-    texts = [sas.string_to_sign(signature, request.resource)]
+    name = _signed_name(request, need, signature)
+    texts = [sas.string_to_sign(signature, name)]
     if "skoid" in request.query:
         delegated = delegation.check_delegation(request, now, token=token, is_bearer=is_bearer)
         keys = (delegated.key,)
-        texts = delegation.strings_to_sign(signature, delegated, request.resource)
+        texts = delegation.strings_to_sign(signature, delegated, name)
     if not is_signed(signature.signature, keys, texts):
         raise failed(f"Signature did not match. String to sign used was '{texts[0]}'.")
     if signature.policy_id:

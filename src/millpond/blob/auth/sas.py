@@ -7,6 +7,7 @@ https://learn.microsoft.com/rest/api/storageservices/create-account-sas
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ from ..model import ResourceName, StoredPolicy
 
 #: The oldest version of a signature that is understood.
 OLDEST_VERSION = "2013-08-15"
+
+#: The oldest version of a signature for a directory, and the digits of a depth.
+DIRECTORIES_SINCE = "2020-02-10"
+_DEPTH = re.compile(r"[0-9]{1,4}")
 
 #: The fields that replace a header of the answer, in the order they are signed in.
 _OVERRIDES = {
@@ -41,6 +46,8 @@ class Sas(NamedTuple):
     protocol: str
     #: ``b``, ``c``, … for a service SAS; an account SAS has none.
     resource: str
+    #: How many segments of a blob's name are the directory that it is for.
+    depth: str
     policy_id: str
     snapshot: str
     encryption_scope: str
@@ -69,6 +76,7 @@ def read_sas(query: Mapping[str, list[str]]) -> Sas:
         ip=field("sip"),
         protocol=field("spr"),
         resource=field("sr"),
+        depth=field("sdd"),
         policy_id=field("si"),
         snapshot={"bs": field("snapshot"), "bv": field("versionid")}.get(field("sr"), ""),
         encryption_scope=field("ses"),
@@ -98,8 +106,11 @@ def string_to_sign(sas: Sas, name: ResourceName) -> str:
 
 
 def canonical_resource(sas: Sas, name: ResourceName) -> str:
+    """What a signature has to be for. The depth is not signed, but the directory that it makes of the name is."""
     resource = f"/{name.account}/{name.container}"
-    if sas.resource != "c":
+    if sas.resource == "d":
+        resource += "/" + "/".join(name.blob.split("/")[: int(sas.depth)])
+    elif sas.resource != "c":
         resource += f"/{name.blob}"
     return f"/blob{resource}" if sas.version >= "2015-02-21" else resource
 
@@ -118,8 +129,10 @@ def check_form(sas: Sas) -> None:
         for name, value in (("ss", sas.services), ("srt", sas.resource_types)):
             if not value:
                 raise failed(f"{name} is mandatory. Cannot be empty")
-    elif sas.resource not in ("b", "c", "bs", "bv"):
+    elif sas.resource not in ("b", "c", "bs", "bv", "d") or (sas.resource == "d" and sas.version < DIRECTORIES_SINCE):
         raise failed(f"sr={sas.resource} is not supported." if sas.resource else "sr is mandatory. Cannot be empty")
+    if sas.resource == "d" and not _DEPTH.fullmatch(sas.depth):
+        raise failed(f"sdd={sas.depth} is not supported." if sas.depth else "sdd is mandatory. Cannot be empty")
 
 
 def with_policy(sas: Sas, policies: Iterable[StoredPolicy]) -> Sas:

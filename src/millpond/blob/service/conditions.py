@@ -45,11 +45,14 @@ def check_read(
     tags: Tags = NO_TAGS,
     code: str = "ConditionNotMet",
 ) -> None:
-    """Raises ``code``, :class:`NotModifiedError` where only the "has it changed" part fails, or the lease's error."""
+    """Raises ``code``, :class:`NotModifiedError` where only the "has it changed" part fails, or the lease's error.
+
+    Where tags are not as demanded, it is ``ConditionNotMet`` whatever the code.
+    """
     if demands == NO_DEMANDS:
         return
     check_use(lease, demands.lease_id, now)
-    check_tags(demands, tags, code=code)
+    check_tags(demands, tags)
     conditions = demands.conditions
     if not conditions._replace(if_none_match=(), if_modified_since=None).hold_for(last_modified):
         raise error(code)
@@ -74,14 +77,17 @@ def check_write(
     if demands == NO_DEMANDS and not lease.id:
         return
     check_use(lease, demands.lease_id, now, is_required=True)
-    check_tags(demands, tags, code=code)
+    check_tags(demands, tags)
     check_conditions(demands, last_modified, code=code, holds_lease=bool(demands.lease_id) and is_locked(lease, now))
 
 
-def check_tags(demands: Demands, tags: Tags, *, code: str = "ConditionNotMet") -> None:
-    """Raises ``code`` where the tags are not as demanded; those of a blob that does not exist are none."""
+def check_tags(demands: Demands, tags: Tags) -> None:
+    """Raises ``ConditionNotMet`` where the tags are not as demanded, also of the source and the target of a copy.
+
+    Those of a blob that does not exist are none.
+    """
     if demands.if_tags and not demands.if_tags.holds_for(tags):
-        raise error(code)
+        raise error("ConditionNotMet")
 
 
 def check_conditions(

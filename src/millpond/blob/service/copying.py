@@ -40,7 +40,8 @@ def copy_blob(
 ) -> Blob:
     """Make the target of the source's bytes, in one step; ``copy`` is what it tells of its origin.
 
-    Raises ``SourceConditionNotMet``, ``TargetConditionNotMet`` and, where it cannot be archived, ``BlobArchived``.
+    Raises ``SourceConditionNotMet``, ``TargetConditionNotMet``, for the tags of either ``ConditionNotMet``, and
+    ``BlobArchived``.
     """
     blob, _, size, segments = read_source(transaction, source, source_demands, even_archived=True)
     draft = _draft_from(blob, wanted, taking, transaction.now)

@@ -57,10 +57,10 @@ class AsyncTokenCredential:
 
 
 class FakeTokenCredential:
-    """For tests that never get as far as a request, or that count how often they ask."""
+    """For tests that never get as far as a request, or that count how often they ask: it has always expired."""
 
     def __init__(self) -> None:
-        self.token = AccessToken("fake", int(time.time()) + _LIFE_S)
+        self.token = AccessToken("fake", 0)
         self.get_token_count = 0
 
     def get_token(self, *_: str, **__: object) -> AccessToken:

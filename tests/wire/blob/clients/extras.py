@@ -59,6 +59,8 @@ async def asynchronous() -> None:
         assert [found.name async for found in container.list_blobs()] == ["dir/a b+c%2F å~'()*.txt", "plain"]
         assert [found.name async for found in container.walk_blobs(name_starts_with="dir")] == ["dir/"]
         assert (await container.get_container_properties()).metadata == {"Key": "1"}
+        deleted = await container.delete_blobs("plain", "gone", raise_on_any_failure=False)
+        assert [part.status_code async for part in deleted] == [202, 404]
         await container.delete_container()
 
 
