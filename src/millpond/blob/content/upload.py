@@ -12,6 +12,8 @@ from .files import ContentStore
 
 #: Bytes that are handed to a thread at once, to be hashed and written while the next ones arrive.
 _BATCH_SIZE = 1 << 20
+#: Bytes after which the disk is told to begin with them.
+_SYNC_SIZE = 16 << 20
 #: Buffers that one call of ``writev`` takes.
 _MAX_BUFFERS = 1024
 
@@ -34,6 +36,7 @@ class Upload:
         self._work: asyncio.Future[None] | None = None
         self._file = ""
         self._descriptor = -1
+        self._written = self._synced = 0
         self._md5 = hashlib.md5(usedforsecurity=False) if md5_wanted else None
         self._crc64 = Crc64() if crc64_wanted else None
 
@@ -82,10 +85,15 @@ class Upload:
             await asyncio.shield(self._work)
 
     def _append(self, batch: list[bytes]) -> None:
-        self._store.check_room(sum(map(len, batch)))
+        size = sum(map(len, batch))
+        self._store.check_room(size)
         if not self._file:
             self._file, self._descriptor = self._store.create()
         _write_all(self._descriptor, batch)
+        self._written += size
+        if self._written - self._synced >= _SYNC_SIZE:
+            self._store.begin_sync(self._descriptor, self._synced, self._written - self._synced)
+            self._synced = self._written
         for piece in batch:
             self._hash(piece)
 
