@@ -12,6 +12,7 @@ import secrets
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 SECOND = 1_000_000
@@ -68,6 +69,7 @@ def to_iso(moment: int) -> str:
     return f"{text}.{f'{micros:06d}'.rstrip('0')}Z" if micros else f"{text}Z"
 
 
+@lru_cache(256)  # a signature's times come with each request
 def from_iso(text: str) -> int:
     """Parse an ISO 8601 date or date-time, read as UTC where it names no zone; what is finer than a microsecond is cut.
 

@@ -169,6 +169,7 @@ class Accounts:
     def __init__(self, data: Path, *, with_well_known: bool = False) -> None:
         """``with_well_known``: :data:`WELL_KNOWN_ACCOUNT` is there too, although the file does not have it."""
         self.path = data / "accounts.json"
+        self._file = str(self.path)
         self._with_well_known = with_well_known
         self._stamp: tuple[int, int] | None = None
         self._content = _AccountsFile()
@@ -251,7 +252,7 @@ class Accounts:
 
     def _refresh(self) -> None:
         try:
-            stat = self.path.stat()
+            stat = os.stat(self._file)  # noqa: PTH116 - several times for each request, and pathlib takes thrice as long
         except FileNotFoundError:
             return
         stamp = (stat.st_mtime_ns, stat.st_ino)
