@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import hashlib
 import http.client
+import itertools
 import os
 import re
 import signal
@@ -306,6 +307,24 @@ def test_pipelined_bodies_reach_their_own_requests(server: Server) -> None:
         for body in bodies:
             _, answer = _read_response(sock)
             assert answer.split()[:2] == [str(len(body)).encode(), hashlib.sha256(body).hexdigest().encode()]
+
+
+def test_an_upgrade_that_is_passed_over_takes_nothing_from_the_request(server: Server) -> None:
+    """As Java's own client offers it with its first request, bodies or not; whatever arrives together."""
+    for size, cut in itertools.product((0, 5, 300_000), (0, 30, 60, 90, 130, 140, 150)):
+        body = b"x" * size
+        head = b"PUT /upload HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAA\r\n"
+        head += b"Upgrade: h2c\r\nContent-Length: %d\r\n\r\n" % size
+        sent = head + body + b"GET /file?9,10 HTTP/1.1\r\n\r\n"
+        with server.connect() as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.sendall(sent[:cut])
+            time.sleep(0.02)
+            sock.sendall(sent[cut:])
+            answer = _read_response(sock)[1]
+            assert answer.split()[:2] == [str(size).encode(), hashlib.sha256(body).hexdigest().encode()]
+            assert _read_response(sock) == (200, CONTENT[9:19])
+    assert server.stop()[2] == ""
 
 
 def test_clients_that_stop_reading_cost_no_memory_and_hold_up_nobody(server: Server) -> None:

@@ -54,6 +54,7 @@ def main(name: str, listener_fd: str, control_fd: str, lock_fd: str, base_url: s
         certificate=server_certificate_file(settings.data) if settings.tls else None,
         ready=(lambda: control.sendall(b"ready")) if is_first else None,
         process=process,
+        websockets=name == "batch",  # its agents' channels
     )
     if isinstance(process, First) and process.has_lost_one:
         sys.exit(1)

@@ -39,11 +39,13 @@ def run(
     certificate: Path | None = None,
     ready: Callable[[], None] | None = None,
     process: First | Worker | None = None,
+    websockets: bool = True,
 ) -> None:
     """Serve an ASGI application on a bound socket until SIGTERM or SIGINT; ``ready`` is called once it accepts.
 
     With a ``certificate`` (PEM: the private key and the chain) it speaks https. ``process``: which this one is of
-    those that serve the application, if it is not the only one; a stop of the first is one of all.
+    those that serve the application, if it is not the only one; a stop of the first is one of all. Without
+    ``websockets`` a request for one is a request like any other.
 
     A stop closes the listener, lets requests end for ``GRACE_S`` seconds, cancels what is left, runs the
     application's shutdown, and returns. The application must have a lifespan; where its startup fails, ``SystemExit``
@@ -60,6 +62,7 @@ def run(
         proxy_headers=False,
         server_header=False,
         ssl_certfile=certificate,
+        ws="auto" if websockets else "none",
         ws_max_size=MAX_MESSAGE_SIZE,
         ws_per_message_deflate=False,  # agents are near; compression would only cost time
         # After a stall of the service the deadline fires before the waiting pong is read, hence so long.

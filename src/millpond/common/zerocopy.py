@@ -23,11 +23,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
+import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -43,6 +45,9 @@ _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-leng
 _threads = ThreadPoolExecutor(4, "sendfile")
 
 _NOT_A_PHRASE = re.compile(r"[\x00-\x1f\x7f]+")
+
+#: Headers that are about the connection and its upgrade alone.
+_OF_AN_UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 _Message = MutableMapping[str, Any]
 
@@ -73,12 +78,32 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         self._has_room.set()
 
     def data_received(self, data: bytes) -> None:
+        self._piece = data
         super().data_received(data)
         if self._head_size is not None:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD_SIZE and not self.transport.is_closing():
                 self.transport.write(_HEAD_TOO_LARGE)
                 self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Begin the request again without its offer of an upgrade, which HTTP lets a server pass over.
+
+        The parser has ended it with its head, so that its body would be lost, or read as the next request. It is
+        uvicorn that calls this, where the parser says so.
+        """
+        reached = cast(httptools.HttpParserUpgrade, sys.exception()).args[0]
+        rest = self._piece[reached:]
+        head = [self.scope["method"].encode(), b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, (low, value) in zip(self._header_names, self.headers, strict=True):
+            if low not in _OF_AN_UPGRADE:
+                head += [name, b": ", value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([*head, b"\r\n", rest]))
+
+    def _is_passed_over(self) -> bool:
+        """Whether the request offers an upgrade that is not taken."""
+        return self.parser.should_upgrade() and self._get_upgrade() is not None and not self._should_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -94,8 +119,15 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         self._header_names.append(name)
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
         self._head_size = None
+        if self._is_passed_over():
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+        else:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._is_passed_over():
+            super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         super()._start_asgi_task(cycle, partial(self._run, cycle, app))
