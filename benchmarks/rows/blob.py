@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 from tests.servers import start_server
 
 from ..batch_client import stop
 from ..blob_client import BlobClient, Container
 from ..environments import NotInstallableError
 from ..measuring import OURS, Contender, Goal, row
+from ..memory import memory, watched
 from ..peers.azurite import running_azurite
 
 _MIB = 1 << 20
@@ -146,6 +151,54 @@ def listing(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
     return _contenders(stack, directory, prepare)
 
 
+@row("blob-start", Goal("ready, s", "<=", 0.5))
+def start(_: ExitStack, directory: Path) -> Mapping[str, Contender]:
+    """A Blob service on an empty directory: seconds until it takes connections, and its memory then.
+
+    Of all its processes; what they share is counted once.
+    """
+    places = (directory / f"start-{number}" for number in itertools.count())
+
+    def start_one(start: Callable[[ExitStack, Path], BlobClient | int]) -> Mapping[str, float]:
+        place = next(places)
+        place.mkdir()
+        with ExitStack() as running:
+            before = set(psutil.Process().children())
+            began = time.perf_counter()
+            start(running, place)
+            took = time.perf_counter() - began
+            (process,) = set(psutil.Process().children()) - before
+            return {"ready, s": took, "memory at rest, MiB": memory(process.pid) / _MIB}
+
+    return {OURS: lambda: start_one(_spawn_millpond), _AZURITE: lambda: start_one(_start_azurite)}
+
+
+@row("blob-memory", Goal("peak, MiB", "<=", 150), turns=1, is_long=True)
+def peak_memory(stack: ExitStack, directory: Path) -> Mapping[str, Contender]:
+    """The most memory of the Blob service while 5 GiB are uploaded and downloaded by the newest SDK, 4 at a time.
+
+    Of all its processes, looked at ten times a second; what they share is counted once.
+    """
+    file = directory / "content"
+    with file.open("wb") as content:
+        content.truncate(5 << 30)
+    known = set(psutil.Process().children())
+
+    def prepare(_: str, container: Container) -> Contender:
+        (process,) = set(psutil.Process().children()) - known
+        known.add(process)
+
+        def transfer() -> Mapping[str, float]:
+            with watched(process.pid) as seen:
+                container.upload_by_sdk("huge", file, 4)
+                container.download_by_sdk("huge", 4)
+            return {"peak, MiB": seen.peak / _MIB}
+
+        return transfer
+
+    return _contenders(stack, directory, prepare)
+
+
 def _contenders(
     stack: ExitStack, directory: Path, prepare: Callable[[str, Container], Contender]
 ) -> dict[str, Contender]:
@@ -164,6 +217,18 @@ def _start_millpond(stack: ExitStack, directory: Path) -> BlobClient:
     stack.callback(stop, server)
     names = ("STORAGE_ACCOUNT_URL", "STORAGE_ACCOUNT_NAME", "STORAGE_ACCOUNT_KEY")
     return BlobClient(*(server.credentials[name] for name in names))
+
+
+def _spawn_millpond(stack: ExitStack, directory: Path) -> int:
+    """Start it and wait for the line that says it is ready; its process id."""
+    command = [sys.executable, "-m", "millpond.cli", "serve", "--only", "blob", "--blob-port", "0", "--data"]
+    process = subprocess.Popen([*command, directory / "millpond"], stdout=subprocess.PIPE)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    assert process.stdout
+    stack.callback(process.stdout.close)
+    assert process.stdout.readline()
+    return process.pid
 
 
 def _start_azurite(stack: ExitStack, directory: Path) -> BlobClient:
