@@ -10,12 +10,12 @@ import itertools
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.servers import Server, millpond, running_server, start_server
 from tests.wire.blob.raw import VERSION, RawClient
@@ -121,8 +121,10 @@ class Uploader(threading.Thread):
 
 
 def killed(server: Server) -> None:
-    """The service's process dies at once, and then everything of that server."""
-    os.kill(server.service_pid("blob"), signal.SIGKILL)
+    """One of the service's processes dies at once, and then everything of that server."""
+    first = psutil.Process(server.service_pid("blob"))
+    random.choice([first, *first.children()]).kill()
+    time.sleep(random.choice([0, 0, 0.02, 0.2]))
     server.kill_all()
 
 
@@ -241,9 +243,10 @@ def test_five_gibibytes_pass_through_little_memory(data: Path) -> None:
         assert raw.signed("PUT", raw.path("cont/blocks?comp=blocklist"), {}, document.encode()).status == 201
         for name in ("one", "blocks"):
             assert receive(raw, raw.path(f"cont/{name}")) == 5 * GIB
-        status = Path(f"/proc/{server.service_pid('blob')}/status").read_text()
-    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
-    assert peak_kib < 100 << 10
+        first = psutil.Process(server.service_pid("blob"))
+        statuses = [Path(f"/proc/{process.pid}/status").read_text() for process in (first, *first.children())]
+    peaks_kib = [int(status.partition("VmHWM:")[2].split()[0]) for status in statuses]
+    assert sum(peaks_kib) < 150 << 10, peaks_kib
 
 
 def send(raw: RawClient, path: str, size: int) -> None:
