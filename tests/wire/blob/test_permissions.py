@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
-from azure.storage.blob import BlobServiceClient
-from tests.servers import Server, millpond, running_server
-from tests.wire.blob.permissions import CALLS, CONTAINER, PROPERTIES, Asked, Call, Row, World, asked, rows
-from tests.wire.blob.raw import Answer, KeptClient, RawClient
-from tests.wire.blob.test_tokens import Credential, make_token
+from tests.wire.blob.permissions import CALLS, CONTAINER, Asked, Call, Row, World, asked, rows
+from tests.wire.blob.raw import Answer
 
 from millpond.blob.api.operations import OPERATIONS
-from millpond.common.authority import authority_file
 
 LETTERS = "racwdxyltfmeopiu"
 ROWS = {row.operation: row for row in rows()}
 #: What may be signed: the whole account, or a container or blob, by the account's key or a user's.
 KINDS = ("container", "blob", "delegated container", "delegated blob")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One for all of this module, over https, which a user's key is only given by."""
-    data = tmp_path_factory.mktemp("blob") / "data"
-    with running_server(data, "--only", "blob", "--tls") as server:
-        features = ("--versioning", "--container-retention", "7", "--immutability")
-        account = server.credentials["STORAGE_ACCOUNT_NAME"]
-        assert millpond("account", "blob", account, *features, "--data", server.data).returncode == 0
-        yield server
-
-
-@pytest.fixture(scope="module")
-def world(server: Server) -> Iterator[World]:
-    raw, authority = RawClient.of(server.credentials), str(authority_file(server.data))
-    context = ssl.create_default_context(cafile=authority)
-    owner = KeptClient(raw.host, raw.port, raw.account, raw.key, context)
-    now = datetime.now(UTC)
-    with BlobServiceClient(
-        server.blob_url, Credential(make_token(server)), connection_verify=authority, retry_total=0
-    ) as service:
-        delegation_key = service.get_user_delegation_key(now - timedelta(minutes=1), now + timedelta(hours=6))
-    world = World(owner, delegation_key)
-    world.new(Call("PUT", query="restype=service&comp=properties", body=PROPERTIES, status=202))
-    yield world
-    owner.close()
 
 
 @pytest.fixture(autouse=True)

@@ -126,12 +126,6 @@ def _check_date(text: str, now: int) -> None:
         raise failed(f"Request date header is too far from the time of the server: '{text}'.")
 
 
-def _bind_scope(request: Request, scope: str) -> None:
-    """What is written by a signature with an encryption scope has that scope, and may name no other."""
-    if request.headers.setdefault("x-ms-encryption-scope", scope) != scope:
-        raise error("AuthorizationPermissionMismatch", Reason="The signature is for another encryption scope.")
-
-
 def _check_sas(
     request: Request,
     need: Need,
@@ -164,7 +158,5 @@ def _check_sas(
         raise error("AuthorizationFailure")
     if not set(need.permissions) & set(signature.permissions) or not set(need.also) <= set(signature.permissions):
         raise error("AuthorizationPermissionMismatch")
-    if signature.encryption_scope and request.method == "PUT":
-        _bind_scope(request, signature.encryption_scope)
     overrides = {} if signature.is_for_account else sas.overrides(signature)
     return Access("sas", signature.permissions, overrides)

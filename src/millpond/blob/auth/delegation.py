@@ -15,7 +15,7 @@ from millpond.common.identities import TENANT, object_id
 
 from ..model import ResourceName
 from ..request import Request
-from .sas import Sas, canonical_resource, failed
+from .sas import Sas, canonical_resource, check_lines, failed
 
 #: How long a key may live.
 LONGEST_LIFE: Final = 7 * DAY
@@ -93,10 +93,12 @@ def check_delegation(request: Request, now: int, *, token: str | None, is_bearer
     for name, value in (*headers, *parameters):
         if value is None:
             raise failed(f"The signature asks for the header {name}.")
+    correlation = (request.parameter("saoid"), request.parameter("suoid"), request.parameter("scid"))
+    check_lines([*key, *correlation, user, *[value for _, value in (*headers, *parameters)]])
     return Delegation(
         key=key.value(token),
         about=key,
-        correlation=(request.parameter("saoid"), request.parameter("suoid"), request.parameter("scid")),
+        correlation=correlation,
         user=user,
         headers="".join([f"{name}:{value}\n" for name, value in headers]),
         parameters="".join([f"\n{name}:{value}" for name, value in parameters]),
