@@ -210,7 +210,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
 
 
 _SECRET = re.compile(
-    r"(\bsig(?:=|%3D)|\bbearer +|encryption-key:)[^&\s'<]+",
+    r"(\bsig(?:=|%3D)|\bbearer +|\bsharedkey(?:lite)? +\w+:|encryption-key:)[^&\s'<]+",
     re.IGNORECASE,
 )
 

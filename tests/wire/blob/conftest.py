@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from tests.servers import Server, millpond, running_server
+from tests.wire.blob.intrusion import hide
 from tests.wire.blob.permissions import PROPERTIES, Call, World
 from tests.wire.blob.raw import KeptClient, RawClient
 from tests.wire.blob.tokens import Credential, make_token
@@ -19,6 +20,14 @@ from millpond.common.authority import authority_file
 @pytest.fixture(scope="module")
 def blob_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running_server(tmp_path_factory.mktemp("blob") / "data", "--only", "blob") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def two_accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With things that those who visit the first account's container ``cont`` must not reach."""
+    with running_server(tmp_path_factory.mktemp("blob") / "data", "--only", "blob") as server:
+        hide(server)
         yield server
 
 

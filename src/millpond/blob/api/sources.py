@@ -69,6 +69,7 @@ def find_source(call: Call, *, by_key: bool = False) -> ResourceName | None:
         return source.resource
     if AUTHORIZATION in call.request.headers:
         source.headers["authorization"] = call.request.headers[AUTHORIZATION]
+        source.scheme = call.request.scheme  # what the token came over
     try:
         tells_tags = headers.copies_tags(call.request) or _IF_TAGS in call.request.headers
         need = READ_BLOB._replace(also="t") if tells_tags else READ_BLOB
