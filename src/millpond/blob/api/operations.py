@@ -216,7 +216,8 @@ def _variant(request: Request, level: Level, comp: str) -> str:
     """What a request is by other signs than those that most have."""
     if comp == "lease":
         is_break = request.header("x-ms-lease-action").lower() == "break"
-        return "break" if is_break and request.version >= BREAKING_BY_DELETION_SINCE else ""
+        signed_version = request.parameter("sv") or request.version
+        return "break" if is_break and signed_version >= BREAKING_BY_DELETION_SINCE else ""
     if level != "blob":
         return ""
     match request.method, comp:

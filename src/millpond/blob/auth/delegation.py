@@ -109,6 +109,8 @@ def strings_to_sign(sas: Sas, delegation: Delegation, name: ResourceName) -> lis
     """What may be signed: lines for what came with later versions are left out by some clients of these."""
     if sas.policy_id:
         raise failed("A signature with a user's key has no stored access policy.")
+    if sas.is_for_account:  # by fields that are not signed here
+        raise failed("A signature with a user's key is for a container or a blob.")
     about = delegation.about
     start = [sas.permissions, sas.start, sas.expiry, canonical_resource(sas, name), *about[:6]]
     if sas.version >= "2020-02-10":
