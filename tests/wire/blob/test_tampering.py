@@ -208,6 +208,48 @@ def test_of_two_values_one_is_checked_and_used(
     assert world.visit(deletion, f"{signature}&sp=racwdxyltf").outcome == (403, "AuthorizationPermissionMismatch")
 
 
+def without(signature: str, *names: str) -> str:
+    return "&".join([part for part in signature.split("&") if part.partition("=")[0] not in names])
+
+
+def test_what_a_users_signature_demands_cannot_be_left_out(world: World) -> None:
+    world.enter_new_container()
+    call = Call("GET", world.container, world.new_blob(), "City=pond&Town=mill", {"Company": "m", "Branch": "n"})
+    demanding: dict[str, Any] = {
+        "user_delegation_key": world.delegation_key,
+        "request_headers": {"Company": "m", "Branch": "n"},
+        "request_query_params": {"City": "pond", "Town": "mill"},
+    }
+    signature = of_blob(world, call.blob, **demanding)
+    assert world.visit(call, signature).status == 200
+    for names in (["srh"], ["srq"], ["srh", "srq"]):
+        assert world.visit(call, without(signature, *names)).outcome == NO_SIGNATURE
+    for less in (
+        "srh=Company",
+        "srq=City",
+        "srh=",
+        "srq=",
+        "srh=Branch,Company",
+        "srq=Town,City",
+        "srh=company,branch",
+    ):
+        changed = f"{without(signature, less[:3])}&{less}"
+        assert world.visit(call, changed).outcome == NO_SIGNATURE
+    # One parameter whose value reads as two are signed.
+    joined = f"{without(signature, 'srq')}&srq=City&City={quote('pond' + chr(10) + 'Town:mill')}"
+    assert world.visit(call._replace(query=""), joined).outcome == NO_SIGNATURE
+    for headers in ({"Company": "m"}, {"Company": "m", "Branch": "o"}, {}):
+        assert world.visit(call._replace(headers=headers), signature).outcome == NO_SIGNATURE
+    bound = of_blob(
+        world,
+        call.blob,
+        user_delegation_key=world.delegation_key,
+        user_delegation_oid=world.delegation_key.signed_oid,
+    )
+    for names in ([], ["sduoid"], ["sduoid", "skdutid"]):
+        assert world.visit(call, without(bound, *names)).outcome == NO_SIGNATURE
+
+
 # --- old versions ------------------------------------------------------------------------------------------------
 
 
