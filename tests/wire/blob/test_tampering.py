@@ -166,10 +166,10 @@ def test_no_field_may_be_dropped_changed_or_added(
         for value in values:
             if fields.get(name) != value and not (name not in fields and name in without_effect):
                 expect_refusal(f"{name}={value}", {**fields, name: value})
-    for one, other in combinations(WIDER, 2):
-        changed = {**fields, **{name: WIDER[name][-1] for name in (one, other)}}
-        if {name for name in changed if changed[name] != fields.get(name)} - without_effect:
-            expect_refusal(f"{one} and {other}", changed)
+    for pair in combinations(WIDER, 2):
+        both = {**fields, **{name: WIDER[name][-1] for name in pair}}
+        if {name for name in both if both[name] != fields.get(name)} - without_effect:
+            expect_refusal(" and ".join(pair), both)
     assert wrong == {}
 
 
