@@ -20,6 +20,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
         "Server failed to authenticate the request. Make sure the value of Authorization header is"
         " formed correctly including the signature.",
     ),
+    "AuthorizationFailure": (403, "This request is not authorized to perform this operation."),
     "AuthorizationPermissionMismatch": (
         403,
         "This request is not authorized to perform this operation using this permission.",
@@ -209,7 +210,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
 
 
 _SECRET = re.compile(
-    r"(\bsig(?:=|%3D)|\bbearer +|encryption-key:)[^&\s'<]+",
+    r"(\bsig(?:=|%3D)|\bbearer +|\bsharedkey(?:lite)? +\w+:|encryption-key:)[^&\s'<]+",
     re.IGNORECASE,
 )
 

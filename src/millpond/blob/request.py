@@ -77,6 +77,8 @@ class Request:
         self.resource, self.endpoint, self.is_secondary = locate(self, accounts, account)
         if self.resource.blob and ("snapshot" in self.query or "versionid" in self.query):
             self.resource = self.resource._replace(snapshot=self._moment("snapshot"), version=self._moment("versionid"))
+            if self.resource.snapshot and self.resource.version:  # each of which may be all that a SAS is for
+                raise invalid_query("versionid", self.parameter("versionid"), "The URL names a snapshot, too.")
 
     def _moment(self, name: str) -> int:
         text = self.parameter(name)

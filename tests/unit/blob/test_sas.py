@@ -108,6 +108,9 @@ def test_a_plus_sign_that_was_not_encoded_is_still_one() -> None:
         ({"sv": "2021-01-01", "sr": "d", "sdd": "1" * 5000}, "sdd"),
         ({"sv": "2021-01-01", "ss": "b"}, "srt is mandatory"),
         ({"sv": "2021-01-01", "srt": "o"}, "ss is mandatory"),
+        ({"sv": "2020-10-02", "sr": "b", "ses": "scope"}, "ses is not supported by sv=2020-10-02"),
+        ({"sv": "2021-01-01", "sr": "b", "ses": "scope\n"}, "line break"),
+        ({"sv": "2021-01-01", "sr": "b", "sip": "10.0.0.1\nhttps"}, "line break"),
     ],
 )
 def test_a_sas_without_a_field_fails_and_says_which(fields: dict[str, str], detail: str) -> None:

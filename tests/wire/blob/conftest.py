@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from tests.servers import Server, running_server
-from tests.wire.blob.raw import RawClient
+from tests.servers import Server, millpond, running_server
+from tests.wire.blob.intrusion import hide
+from tests.wire.blob.permissions import PROPERTIES, Call, World
+from tests.wire.blob.raw import KeptClient, RawClient
+from tests.wire.blob.tokens import Credential, make_token
+
+from millpond.common.authority import authority_file
 
 
 @pytest.fixture(scope="module")
 def blob_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running_server(tmp_path_factory.mktemp("blob") / "data", "--only", "blob") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def two_accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With things that those who visit the first account's container ``cont`` must not reach."""
+    with running_server(tmp_path_factory.mktemp("blob") / "data", "--only", "blob") as server:
+        hide(server)
         yield server
 
 
@@ -42,3 +57,29 @@ def container(service: BlobServiceClient, request: pytest.FixtureRequest) -> Ite
     container = service.create_container(name)
     yield container
     container.delete_container()
+
+
+@pytest.fixture(scope="module")
+def full_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With all that an account may keep, and over https, which a user's key is only given by."""
+    data = tmp_path_factory.mktemp("blob") / "data"
+    with running_server(data, "--only", "blob", "--tls") as server:
+        features = ("--versioning", "--container-retention", "7", "--immutability")
+        account = server.credentials["STORAGE_ACCOUNT_NAME"]
+        assert millpond("account", "blob", account, *features, "--data", server.data).returncode == 0
+        yield server
+
+
+@pytest.fixture(scope="module")
+def world(full_server: Server) -> Iterator[World]:
+    raw, authority = RawClient.of(full_server.credentials), str(authority_file(full_server.data))
+    owner = KeptClient(raw.host, raw.port, raw.account, raw.key, ssl.create_default_context(cafile=authority))
+    now = datetime.now(UTC)
+    with BlobServiceClient(
+        full_server.blob_url, Credential(make_token(full_server)), connection_verify=authority, retry_total=0
+    ) as service:
+        delegation_key = service.get_user_delegation_key(now - timedelta(minutes=1), now + timedelta(hours=6))
+    world = World(owner, delegation_key)
+    world.new(Call("PUT", query="restype=service&comp=properties", body=PROPERTIES, status=202))
+    yield world
+    owner.close()

@@ -147,7 +147,7 @@ def test_a_public_container_shows_what_it_says(raw: RawClient) -> None:
     for method, resource in (
         ("GET", "?restype=container&comp=list"),
         ("GET", "?restype=container"),
-        ("GET", "/b?comp=blocklist"),
+        ("GET", "/b?comp=blocklist&blocklisttype=all"),
     ):
         assert raw.send(method, path + resource).status in (401, 404)
     raw.signed("PUT", f"{path}?restype=container&comp=acl", {"x-ms-blob-public-access": "container"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -14,36 +13,15 @@ from azure.storage.blob import BlobServiceClient, generate_account_sas, generate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.servers import Server, millpond, running_server
+from tests.wire.blob.intrusion import BLOCK_BLOB, SECRET, client_of, sent, untouched
 from tests.wire.blob.raw import RawClient
 
-BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}
-SECRET = b"what nobody else may see"
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With a second account, ``victim``, whose container ``cont`` has the secret; so has ``hidden`` of the first."""
-    with running_server(tmp_path_factory.mktemp("blob") / "data", "--only", "blob") as server:
-        assert millpond("account", "add", "victim", "--kind", "storage", "--data", server.data).returncode == 0
-        victim, own = client_of(server, "victim"), client_of(server)
-        for raw, container in ((victim, "cont"), (own, "hidden")):
-            assert raw.signed("PUT", raw.path(f"{container}?restype=container")).status == 201
-            for name in ("secret", "..", "a/../secret"):
-                path = raw.path(f"{container}/{quote(name)}")
-                assert raw.signed("PUT", path, BLOCK_BLOB, SECRET).status == 201
-        assert own.signed("PUT", own.path("cont?restype=container")).status == 201
-        assert own.signed("PUT", own.path("cont/b"), BLOCK_BLOB, b"open").status == 201
-        yield server
-
-
-def client_of(server: Server, account: str | None = None) -> RawClient:
-    raw = RawClient.of(server.credentials)
-    if account is None:
-        return raw
-    shown = millpond("credentials", "--data", server.data, "--format", "env", "--storage-account", account)
-    key = next(line for line in shown.stdout.splitlines() if "STORAGE_ACCOUNT_KEY" in line).partition("=")[2]
-    return RawClient(raw.host, raw.port, account, key.strip("'\""))
+def server(two_accounts: Server) -> Server:
+    return two_accounts
 
 
 @pytest.fixture(scope="module")
@@ -92,36 +70,6 @@ def test_no_path_leads_elsewhere(visitor: tuple[RawClient, str], server: Server,
         answer = sent(raw, method, f"{path}?{signature}", {**hosts, **BLOCK_BLOB})
         assert SECRET not in answer
     untouched(server)
-
-
-def sent(raw: RawClient, method: str, target: str, headers: dict[str, str]) -> bytes:
-    """The whole answer to a request whose target no library has changed."""
-    lines = {"host": f"{raw.host}:{raw.port}", "content-length": "0", "connection": "close", **headers}
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    with socket.create_connection((raw.host, raw.port), timeout=30) as connection:
-        connection.sendall(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-    assert answer.startswith(b"HTTP/1.1 ")
-    assert not answer.startswith(b"HTTP/1.1 5")
-    return answer
-
-
-def untouched(server: Server) -> None:
-    victim, own = client_of_cached(server, "victim"), client_of_cached(server)
-    assert victim.signed("GET", victim.path("cont/secret")).body == SECRET
-    assert own.signed("GET", own.path("hidden/secret")).body == SECRET
-
-
-_clients: dict[tuple[str, str | None], RawClient] = {}
-
-
-def client_of_cached(server: Server, account: str | None = None) -> RawClient:
-    key = (str(server.data), account)
-    if key not in _clients:
-        _clients[key] = client_of(server, account)
-    return _clients[key]
 
 
 _pieces = st.sampled_from(
@@ -185,7 +133,7 @@ NAMES = [
 
 def test_names_are_what_they_are(server: Server, service_of: BlobServiceClient) -> None:
     container = service_of.create_container("names")
-    raw = client_of_cached(server)
+    raw = client_of(server)
     paths = {name: raw.path(f"names/{quote(name, safe='').replace('.', '%2E')}") for name in NAMES}
     for name, path in paths.items():  # by a client that does not resolve dots
         assert raw.signed("PUT", path, BLOCK_BLOB, name.encode()).status == 201
@@ -205,7 +153,7 @@ def service_of(server: Server) -> Iterator[BlobServiceClient]:
     "name", ["%00", "a%00b", "%ED%A0%80", "%ff", "n" * 1025, "/".join("a" * 255)], ids=lambda name: name[:10]
 )
 def test_names_that_are_none(server: Server, name: str) -> None:
-    raw = client_of_cached(server)
+    raw = client_of(server)
     answer = raw.signed("PUT", raw.path(f"cont/{name}"), BLOCK_BLOB)
     assert (answer.status, answer.code) in ((400, "InvalidResourceName"), (400, "InvalidUri"))
 
@@ -214,7 +162,7 @@ def test_names_that_are_none(server: Server, name: str) -> None:
     "name", ["..", ".", "%2e%2e", "a%2fb", "A", "a_b", "-a-", "a--b", "a%00b", "é", "ab", "n" * 64]
 )
 def test_containers_that_are_none(server: Server, name: str) -> None:
-    raw = client_of_cached(server)
+    raw = client_of(server)
     answer = raw.signed("PUT", raw.path(f"{quote(name, safe='%')}?restype=container"))
     assert answer.status == 400
     assert answer.code in ("InvalidResourceName", "OutOfRangeInput")
@@ -238,7 +186,7 @@ def test_containers_that_are_none(server: Server, name: str) -> None:
 )
 @pytest.mark.parametrize("sync", ["true", "false"])
 def test_no_copy_opens_another_account(server: Server, source: str, sync: str) -> None:
-    raw = client_of_cached(server)
+    raw = client_of(server)
     url = source.format(here=f"{raw.host}:{raw.port}", port=raw.port, own=raw.account)
     headers = {"x-ms-copy-source": url, "x-ms-requires-sync": sync}
     answer = raw.signed("PUT", raw.path("cont/stolen"), headers)
@@ -247,14 +195,14 @@ def test_no_copy_opens_another_account(server: Server, source: str, sync: str) -
 
 
 def test_a_copy_to_itself_is_one(server: Server) -> None:
-    raw = client_of_cached(server)
+    raw = client_of(server)
     url = f"http://{raw.host}:{raw.port}{raw.path('cont/b')}"
     assert raw.signed("PUT", raw.path("cont/b"), {"x-ms-copy-source": url}).status == 202
     assert raw.signed("GET", raw.path("cont/b")).body == b"open"
 
 
 def test_no_value_makes_a_header(server: Server) -> None:
-    raw = client_of_cached(server)
+    raw = client_of(server)
     signature = generate_account_sas(raw.account, raw.key, resource_types="o", permission="r", expiry=LATER)
     for override in ("rscd=a%0d%0aSet-Cookie:%20x", "rsct=a%0aSet-Cookie:%20x", "rscc=%00"):
         answer = sent(raw, "GET", f"{raw.path('cont/b')}?{signature}&{override}", {})
@@ -266,22 +214,8 @@ def test_no_value_makes_a_header(server: Server) -> None:
     assert b" 400 " in answer.partition(b"\r\n")[0]
 
 
-def test_a_key_that_was_replaced_is_of_no_use_at_once(server: Server) -> None:
-    assert millpond("account", "add", "turned", "--kind", "storage", "--data", server.data).returncode == 0
-    old = client_of(server, "turned")
-    signature = generate_account_sas("turned", old.key, resource_types="sco", permission="l", expiry=LATER)
-    path = old.path("?comp=list")
-    assert old.signed("GET", path).status == 200
-    assert old.send("GET", f"{path}&{signature}").status == 200
-    done = millpond("account", "rotate-key", "turned", "--kind", "storage", "--key", "key1", "--data", server.data)
-    assert done.returncode == 0
-    assert old.signed("GET", path).outcome == (403, "AuthenticationFailed")
-    assert old.send("GET", f"{path}&{signature}").outcome == (403, "AuthenticationFailed")
-    assert client_of(server, "turned").signed("GET", path).status == 200
-
-
 def test_neither_log_nor_error_tells_a_secret(server: Server) -> None:
-    raw = client_of_cached(server)
+    raw = client_of(server)
     own_signature = "sig=Zm9yZ2VkIGJ1dCBzZWNyZXQ%3D"
     key = base64.b64encode(os.urandom(32)).decode()
     told = [
@@ -327,7 +261,7 @@ def test_the_well_known_account_is_there_on_demand(server: Server, tmp_path_fact
             assert client.get_blob_client("cont", "b").download_blob().readall() == b"hello"
     assert "devstoreaccount1" not in (data / "accounts.json").read_text()
     key = _DEVELOPMENT.partition("AccountKey=")[2].partition(";")[0]
-    raw = client_of_cached(server)
+    raw = client_of(server)
     stranger = RawClient(raw.host, raw.port, "devstoreaccount1", key)
     assert stranger.signed("GET", stranger.path("?comp=list")).outcome == (403, "AuthenticationFailed")
 

@@ -105,7 +105,7 @@ def test_a_copy_may_demand_tags_of_either_side(
 ) -> None:
     source = container.upload_blob("source", b"x", tags=TAGS)
     copy = container.upload_blob("copy", b"", tags=TAGS)
-    readable = f"{source.url}?{make_sas(raw, container, 'r', 'source')}"
+    readable = f"{source.url}?{make_sas(raw, container, 'rt', 'source')}"
     with pytest.raises(ResourceModifiedError) as failure:
         copy.start_copy_from_url(readable, requires_sync=requires_sync, headers={header: "project='none'"})
     assert (failure.value.status_code, failure.value.error_code) == (412, "ConditionNotMet")  # type: ignore[attr-defined]

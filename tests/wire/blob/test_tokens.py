@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.storage.blob import (
     BlobClient,
@@ -22,28 +20,10 @@ from azure.storage.blob import (
     generate_blob_sas,
     generate_container_sas,
 )
-from tests.servers import Server, millpond, running_server
+from tests.servers import Server, running_server
+from tests.wire.blob.tokens import Credential, make_token
 
 from millpond.common.authority import authority_file
-
-
-class Credential:
-    """A static token."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token
-        #: The tenants that were asked for.
-        self.tenants: list[object] = []
-
-    def get_token(self, *_: str, **options: object) -> AccessToken:
-        self.tenants.append(options.get("tenant_id"))
-        return AccessToken(self.token, int(time.time()) + 3600)
-
-
-def make_token(server: Server, *options: str) -> str:
-    done = millpond("account", "token", "--kind", "storage", "--data", server.data, *options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..errors import error, invalid_header
 from ..model import Blob, ContentProperties, CopyState, ResourceName
 from ..service import blobs, blocks, copying
@@ -13,9 +15,11 @@ from .blocks import block_answer, block_id
 from .call import Call, Checksums, stored
 from .limits import CRC64_SINCE, body_limits
 
-#: Largest source of a copy that is made while its request waits.
 _SEAL = "x-ms-seal-blob"
+#: Largest source of a copy that is made while its request waits.
 _MAX_SYNC_COPY = 256 << 20
+#: A name, and maybe a password, before the host of a URL.
+_USER = re.compile(r"(https?://)[^/#]*@", re.IGNORECASE)
 
 
 async def copy_blob(call: Call) -> Answer:
@@ -96,8 +100,10 @@ def _copied(blob: Blob) -> Answer:
 
 
 def shown_source(url: str) -> str:
-    """The URL of a source as everybody may see it: with the snapshot or version, and without any signature."""
+    """The URL of a source as everybody may see it: with the snapshot or version, and no signature and no password."""
     path, _, query = url.partition("?")
+    if user := _USER.match(path):
+        path = user[1] + path[user.end() :]
     kept = [part for part in query.split("&") if part.partition("=")[0].lower() in ("snapshot", "versionid")]
     return f"{path}?{'&'.join(kept)}" if kept else path
 

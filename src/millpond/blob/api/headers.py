@@ -43,7 +43,7 @@ _ENCRYPTION_HEADERS = frozenset(
 #: How the account's own key is called where a scope is told.
 ACCOUNT_SCOPE = "$account-encryption-key"
 UNTIL = "x-ms-immutability-policy-until-date"
-_MODE = "x-ms-immutability-policy-mode"
+MODE = "x-ms-immutability-policy-mode"
 LEGAL_HOLD = "x-ms-legal-hold"
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{1,61}[A-Za-z0-9]")
 MAX_NUMBER = (1 << 63) - 1
@@ -109,9 +109,9 @@ def scope_policy(request: Request) -> ScopePolicy:
 
 def immutability(request: Request) -> Immutability:
     """The policy and the legal hold that a blob is to have."""
-    until, mode = request.header(UNTIL), request.header(_MODE).lower()
+    until, mode = request.header(UNTIL), request.header(MODE).lower()
     if mode not in ("", "locked", "unlocked"):
-        raise invalid_header(_MODE, mode)
+        raise invalid_header(MODE, mode)
     if mode and not until:
         raise error("MissingRequiredHeader", HeaderName=UNTIL)
     if not until and LEGAL_HOLD not in request.headers:

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from millpond.common.errors import ServiceError
 
-from ..auth import READ_BLOB, Need
+from ..auth import ANY_PERMISSION, READ_BLOB, Need
 from ..errors import error, invalid_header, invalid_query
 from ..model import PublicAccess
 from ..request import Request
@@ -19,21 +19,24 @@ from . import (
     containers,
     copies,
     delegation,
+    headers,
     immutability,
     leases,
     pages,
+    paging,
     service_properties,
     tags,
     tiers,
 )
 from .answer import Answer
 from .call import Call
+from .limits import BREAKING_BY_DELETION_SINCE
 
 Level = Literal["account", "container", "blob"]
 
 
 class Route(NamedTuple):
-    """What tells operations apart; ``variant`` is for those that only a header does."""
+    """What tells operations apart; ``variant`` is for those that only a header or another parameter does."""
 
     level: Level
     method: str
@@ -49,8 +52,8 @@ class Operation(NamedTuple):
 
 _WHOLE_CONTAINER: Final[frozenset[PublicAccess]] = frozenset({"container"})
 
-_account_information = Operation(containers.get_account_information, Need("s", "rwdlacup"))
-_information_below = Operation(containers.get_account_information, Need("o", "rwdlacup", service_sas=True))
+_account_information = Operation(containers.get_account_information, Need("sco", ANY_PERMISSION))
+_information_below = Operation(containers.get_account_information, Need("sco", ANY_PERMISSION, service_sas=True))
 _container_properties = Operation(containers.get_container_properties, Need("c", "r", public=_WHOLE_CONTAINER))
 _container_metadata = Operation(containers.get_container_metadata, Need("c", "r", public=_WHOLE_CONTAINER))
 _container_acl = Operation(containers.get_container_acl, Need("c", ""))
@@ -97,13 +100,14 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("container", "GET", "container", "acl"): _container_acl,
     Route("container", "HEAD", "container", "acl"): _container_acl,
     Route("container", "PUT", "container", "acl"): Operation(containers.set_container_acl, Need("c", "")),
-    Route("container", "PUT", "container", "lease"): Operation(leases.lease_a_container, Need("c", "wd")),
+    Route("container", "PUT", "container", "lease"): Operation(leases.lease_a_container, Need("c", "w")),
+    Route("container", "PUT", "container", "lease", "break"): Operation(leases.lease_a_container, Need("c", "wd")),
     Route("container", "PUT", "container", "undelete"): Operation(containers.restore_container, Need("c", "w")),
     Route("container", "DELETE", "container"): Operation(containers.delete_container, Need("c", "d")),
     Route("container", "GET", "container", "list"): Operation(
         containers.list_blobs, Need("c", "l", service_sas=True, public=_WHOLE_CONTAINER)
     ),
-    Route("account", "GET", "", "blobs"): Operation(tags.find_blobs_by_tags, Need("s", "f")),
+    Route("account", "GET", "", "blobs"): Operation(tags.find_blobs_by_tags, Need("o", "f")),
     Route("container", "GET", "container", "blobs"): Operation(
         tags.find_blobs_by_tags, Need("c", "f", service_sas=True)
     ),
@@ -122,15 +126,16 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "PUT", "", "undelete"): Operation(blobs.undelete_blob, _write),
     Route("blob", "PUT", "", "snapshot"): Operation(blobs.snapshot_blob, _make),
     Route("blob", "PUT", "", "lease"): Operation(leases.lease_a_blob, _write),
+    Route("blob", "PUT", "", "lease", "break"): Operation(leases.lease_a_blob, Need("o", "wd", service_sas=True)),
     Route("blob", "PUT", "", "tier"): Operation(tiers.set_blob_tier, _write),
     Route("blob", "PUT", "", "", "BlockBlob"): Operation(blobs.put_blob, _make),
     Route("blob", "PUT", "", "", "BlockBlob from URL"): Operation(copies.put_blob_from_url, _make),
     Route("blob", "PUT", "", "", "copy"): Operation(copies.copy_blob, _make),
     Route("blob", "PUT", "", "copy"): Operation(copies.abort_copy, _write),
     Route("blob", "PUT", "", "incrementalcopy", "from URL"): Operation(copies.incremental_copy, _make),
-    Route("blob", "PUT", "", "block"): Operation(blocks.put_block, _make),
-    Route("blob", "PUT", "", "block", "from URL"): Operation(copies.put_block_from_url, _make),
-    Route("blob", "PUT", "", "blocklist"): Operation(blocks.put_block_list, _make),
+    Route("blob", "PUT", "", "block"): Operation(blocks.put_block, _write),
+    Route("blob", "PUT", "", "block", "from URL"): Operation(copies.put_block_from_url, _write),
+    Route("blob", "PUT", "", "blocklist"): Operation(blocks.put_block_list, _write),
     Route("blob", "PUT", "", "", "AppendBlob"): Operation(append.put_append_blob, _make),
     Route("blob", "PUT", "", "appendblock"): Operation(append.append_block, _append),
     Route("blob", "PUT", "", "appendblock", "from URL"): Operation(append.append_block_from_url, _append),
@@ -142,7 +147,10 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "PUT", "", "immutabilitypolicies"): Operation(immutability.set_policy, _hold),
     Route("blob", "DELETE", "", "immutabilitypolicies"): Operation(immutability.delete_policy, _hold),
     Route("blob", "PUT", "", "legalhold"): Operation(immutability.set_legal_hold, _hold),
-    Route("blob", "GET", "", "blocklist"): Operation(blocks.get_block_list, Need("o", "r", service_sas=True)),
+    Route("blob", "GET", "", "blocklist"): Operation(blocks.get_block_list, READ_BLOB),
+    Route("blob", "GET", "", "blocklist", "uncommitted"): Operation(
+        blocks.get_block_list, READ_BLOB._replace(public=frozenset())
+    ),
 }
 
 #: Operations of the service that this one does not have yet, by their documented names.
@@ -151,8 +159,14 @@ NOT_IMPLEMENTED: Final[dict[Route, str]] = {
     Route("blob", "POST", "", "query"): "Query Blob Contents",
 }
 
-#: Headers that read or write tags.
-_TAG_HEADERS: Final = ("x-ms-if-tags", "x-ms-tags")
+#: Headers that need a permission of their own.
+_ASKING_HEADERS: Final = {
+    "x-ms-if-tags": "t",
+    "x-ms-tags": "t",
+    headers.UNTIL: "i",
+    headers.MODE: "i",
+    headers.LEGAL_HOLD: "i",
+}
 _BLOB_TYPES = frozenset({"BlockBlob", "AppendBlob", "PageBlob"})
 
 
@@ -182,38 +196,49 @@ def find_operation(request: Request) -> Operation:
 
 def _also_needed(request: Request) -> str:
     """Permissions that headers and parameters ask for beside those of the operation itself."""
-    for header in _TAG_HEADERS:
-        if header in request.headers:
-            return "t"
-    included = request.query.get("include")
-    return "t" if included and "tags" in ",".join(included).lower().split(",") else ""
+    also = {permission for header, permission in _ASKING_HEADERS.items() if header in request.headers}
+    if headers.copies_tags(request) or "tags" in paging.words_of(request, "include"):
+        also.add("t")
+    return "".join(also)
 
 
 def _route(request: Request) -> Route:
     name = request.resource
     comp = request.parameter("comp").lower()
-    variant = ""
     if not name.container:
         level: Level = "account"
-    elif not name.blob:
-        level = "container"
     else:
-        level = "blob"
-        if request.method == "PUT":
-            variant = _variant(request, comp)
-        elif request.method == "DELETE" and not comp:
-            variant = _deleted(request)
-    return Route(level, request.method, request.parameter("restype").lower(), comp, variant)
+        level = "blob" if name.blob else "container"
+    return Route(level, request.method, request.parameter("restype").lower(), comp, _variant(request, level, comp))
+
+
+def _variant(request: Request, level: Level, comp: str) -> str:
+    """What a request is by other signs than those that most have."""
+    if comp == "lease":
+        is_break = request.header("x-ms-lease-action").lower() == "break"
+        signed_version = request.parameter("sv") or request.version
+        return "break" if is_break and signed_version >= BREAKING_BY_DELETION_SINCE else ""
+    if level != "blob":
+        return ""
+    match request.method, comp:
+        case "PUT", _:
+            return _put(request, comp)
+        case "DELETE", "":
+            return _deleted(request)
+        case "GET", "blocklist":
+            return "" if request.parameter("blocklisttype").lower() in ("", "committed") else "uncommitted"
+        case _:
+            return ""
 
 
 def _deleted(request: Request) -> str:
     """What a DELETE on a blob is for, where that takes a permission of its own."""
-    if "deletetype" in request.query:
+    if request.parameter("deletetype"):
         return "permanent"
     return "version" if request.resource.version else ""
 
 
-def _variant(request: Request, comp: str) -> str:
+def _put(request: Request, comp: str) -> str:
     """What the headers of a PUT on a blob make of it."""
     from_url = " from URL" if "x-ms-copy-source" in request.headers else ""
     if comp == "properties" and pages.asks_for_change(request):

@@ -33,10 +33,15 @@ def page_size(request: Request, *, most: int = MAX_PAGE_SIZE) -> int:
 
 def included(request: Request, known: frozenset[str]) -> frozenset[str]:
     """What ``include`` asks for; it may be blank. Raises ``InvalidQueryParameterValue`` for what is not known."""
-    words = {word.strip().lower() for value in request.query.get("include", ()) for word in value.split(",")} - {""}
+    words = words_of(request, "include")
     for word in words - known:
         raise invalid_query("include", word)
-    return frozenset(words)
+    return words
+
+
+def words_of(request: Request, name: str) -> frozenset[str]:
+    """The words of a parameter, which may be there several times, and has them with commas between."""
+    return frozenset(word.strip().lower() for value in request.query.get(name, ()) for word in value.split(",")) - {""}
 
 
 class Position(NamedTuple):

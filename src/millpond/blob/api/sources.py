@@ -26,6 +26,7 @@ from .download import files, read_pieces
 
 HEADER: Final = "x-ms-copy-source"
 AUTHORIZATION: Final = "x-ms-copy-source-authorization"
+_IF_TAGS: Final = "x-ms-source-if-tags"
 _PORTS = {"http": 80, "https": 443}
 _AZURE = ".blob.core.windows.net"
 _META = "x-ms-meta-"
@@ -48,7 +49,7 @@ def source_demands(request: Request) -> Demands:
         headers.conditions(request, "x-ms-source-"),
         request.header("x-ms-source-lease-id"),
         encryption=Encryption(headers.key_of(request, "x-ms-source-")),
-        if_tags=headers.if_tags(request, "x-ms-source-if-tags"),
+        if_tags=headers.if_tags(request, _IF_TAGS),
     )
 
 
@@ -68,8 +69,10 @@ def find_source(call: Call, *, by_key: bool = False) -> ResourceName | None:
         return source.resource
     if AUTHORIZATION in call.request.headers:
         source.headers["authorization"] = call.request.headers[AUTHORIZATION]
+        source.scheme = call.request.scheme  # what the token came over
     try:
-        need = READ_BLOB._replace(also="t") if headers.copies_tags(call.request) else READ_BLOB
+        tells_tags = headers.copies_tags(call.request) or _IF_TAGS in call.request.headers
+        need = READ_BLOB._replace(also="t") if tells_tags else READ_BLOB
         authorize(source, need, call.service.accounts, call.store, call.service.clock.now())
     except ServiceError as failure:
         if "sig" in source.query or AUTHORIZATION in call.request.headers:

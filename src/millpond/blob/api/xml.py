@@ -54,7 +54,8 @@ _BLOCK_SOURCES = frozenset(get_args(BlockSource))
 
 
 def escape(text: str) -> str:
-    return text.translate(_ENTITIES) if _SPECIAL.search(text) else text
+    """The text as XML has it, with a replacement character for each that XML does not know."""
+    return _UNWRITABLE.sub("\ufffd", text).translate(_ENTITIES) if _NOT_PLAIN.search(text) else text
 
 
 def element(name: str, text: str) -> str:

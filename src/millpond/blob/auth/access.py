@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from millpond.common.clock import MINUTE, from_http
 from millpond.common.config import Accounts
@@ -24,9 +24,9 @@ MAX_CLOCK_SKEW = 15 * MINUTE
 class Need(NamedTuple):
     """What an operation needs, where the account's key is not at hand."""
 
-    #: The resource type of an account SAS: service, container or object.
-    resource_type: Literal["s", "c", "o"]
-    #: Permissions of a SAS, any one of which suffices.
+    #: The resource types of an account SAS, any one of which suffices: service, container or object.
+    resource_types: str
+    #: Permissions of a SAS, any one of which suffices; none where no SAS does.
     permissions: str
     #: Whether a service SAS suffices, or only one for the account.
     service_sas: bool = False
@@ -36,7 +36,9 @@ class Need(NamedTuple):
     also: str = ""
 
 
-READ_BLOB = Need("o", "r", service_sas=True, public=frozenset({"blob", "container"}))
+#: Every permission that there is, for what needs any at all.
+ANY_PERMISSION: Final = "racwdxyltfmeopiu"
+READ_BLOB: Final = Need("o", "r", service_sas=True, public=frozenset({"blob", "container"}))
 
 
 class Access(NamedTuple):
@@ -131,12 +133,6 @@ def _signed_name(request: Request, need: Need, signature: sas.Sas) -> ResourceNa
     return request.resource
 
 
-def _bind_scope(request: Request, scope: str) -> None:
-    """What is written by a signature with an encryption scope has that scope, and may name no other."""
-    if request.headers.setdefault("x-ms-encryption-scope", scope) != scope:
-        raise error("AuthorizationPermissionMismatch", Reason="The signature is for another encryption scope.")
-
-
 def _check_sas(
     request: Request,
     need: Need,
@@ -164,13 +160,11 @@ def _check_sas(
     if signature.is_for_account:
         if "b" not in signature.services:
             raise error("AuthorizationServiceMismatch")
-        if need.resource_type not in signature.resource_types:
+        if need.permissions and not set(need.resource_types) & set(signature.resource_types):
             raise error("AuthorizationResourceTypeMismatch")
-    elif not need.service_sas:
-        raise error("AuthorizationResourceTypeMismatch")
+    if not need.permissions or not (need.service_sas or signature.is_for_account):
+        raise error("AuthorizationFailure")
     if not set(need.permissions) & set(signature.permissions) or not set(need.also) <= set(signature.permissions):
         raise error("AuthorizationPermissionMismatch")
-    if signature.encryption_scope and request.method == "PUT":
-        _bind_scope(request, signature.encryption_scope)
     overrides = {} if signature.is_for_account else sas.overrides(signature)
     return Access("sas", signature.permissions, overrides)

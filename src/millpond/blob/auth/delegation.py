@@ -15,7 +15,7 @@ from millpond.common.identities import TENANT, object_id
 
 from ..model import ResourceName
 from ..request import Request
-from .sas import Sas, canonical_resource, failed
+from .sas import Sas, canonical_resource, check_lines, failed
 
 #: How long a key may live.
 LONGEST_LIFE: Final = 7 * DAY
@@ -93,10 +93,12 @@ def check_delegation(request: Request, now: int, *, token: str | None, is_bearer
     for name, value in (*headers, *parameters):
         if value is None:
             raise failed(f"The signature asks for the header {name}.")
+    correlation = (request.parameter("saoid"), request.parameter("suoid"), request.parameter("scid"))
+    check_lines([*key, *correlation, user, *[value for _, value in (*headers, *parameters)]])
     return Delegation(
         key=key.value(token),
         about=key,
-        correlation=(request.parameter("saoid"), request.parameter("suoid"), request.parameter("scid")),
+        correlation=correlation,
         user=user,
         headers="".join([f"{name}:{value}\n" for name, value in headers]),
         parameters="".join([f"\n{name}:{value}" for name, value in parameters]),
@@ -107,6 +109,8 @@ def strings_to_sign(sas: Sas, delegation: Delegation, name: ResourceName) -> lis
     """What may be signed: lines for what came with later versions are left out by some clients of these."""
     if sas.policy_id:
         raise failed("A signature with a user's key has no stored access policy.")
+    if sas.is_for_account:  # by fields that are not signed here
+        raise failed("A signature with a user's key is for a container or a blob.")
     about = delegation.about
     start = [sas.permissions, sas.start, sas.expiry, canonical_resource(sas, name), *about[:6]]
     if sas.version >= "2020-02-10":

@@ -23,6 +23,8 @@ OLDEST_VERSION = "2013-08-15"
 #: The oldest version of a signature for a directory, and the digits of a depth.
 DIRECTORIES_SINCE = "2020-02-10"
 _DEPTH = re.compile(r"[0-9]{1,4}")
+#: The first version that signs an encryption scope.
+_SCOPES_SINCE = "2020-12-06"
 
 #: The fields that replace a header of the answer, in the order they are signed in.
 _OVERRIDES = {
@@ -91,7 +93,7 @@ def string_to_sign(sas: Sas, name: ResourceName) -> str:
     if sas.is_for_account:
         fields = [name.account, sas.permissions, sas.services, sas.resource_types, sas.start, sas.expiry]
         fields += [sas.ip, sas.protocol, sas.version]
-        if sas.version >= "2020-12-06":
+        if sas.version >= _SCOPES_SINCE:
             fields.append(sas.encryption_scope)
         return "\n".join(fields) + "\n"
     fields = [sas.permissions, sas.start, sas.expiry, canonical_resource(sas, name), sas.policy_id]
@@ -100,7 +102,7 @@ def string_to_sign(sas: Sas, name: ResourceName) -> str:
     fields.append(sas.version)
     if sas.version >= "2018-11-09":
         fields += [sas.resource, sas.snapshot]
-    if sas.version >= "2020-12-06":
+    if sas.version >= _SCOPES_SINCE:
         fields.append(sas.encryption_scope)
     return "\n".join([*fields, *sas.override_values])
 
@@ -120,11 +122,18 @@ def failed(detail: str) -> ServiceError:
 
 
 def check_form(sas: Sas) -> None:
-    """Raises ``AuthenticationFailed`` for a signature that lacks a field, or is of a kind that is not understood."""
+    """Raises ``AuthenticationFailed`` for a signature that lacks a field, or is of a kind that is not understood.
+
+    Or has a line break, by which one field could be signed as two: the name of a blob may have some, and whoever chose
+    it chose what follows. What replaces a header comes last, where it is looked at for itself.
+    """
+    check_lines(sas._replace(override_values=()))
     if not sas.version:
         raise failed("sv is mandatory. Cannot be empty")
     if sas.version < OLDEST_VERSION:
         raise failed(f"sv={sas.version} is not supported.")
+    if sas.encryption_scope and sas.version < _SCOPES_SINCE:
+        raise failed(f"ses is not supported by sv={sas.version}.")
     if sas.is_for_account:
         for name, value in (("ss", sas.services), ("srt", sas.resource_types)):
             if not value:
@@ -133,6 +142,12 @@ def check_form(sas: Sas) -> None:
         raise failed(f"sr={sas.resource} is not supported." if sas.resource else "sr is mandatory. Cannot be empty")
     if sas.resource == "d" and not _DEPTH.fullmatch(sas.depth):
         raise failed(f"sdd={sas.depth} is not supported." if sas.depth else "sdd is mandatory. Cannot be empty")
+
+
+def check_lines(values: Iterable[object]) -> None:
+    """Raises ``AuthenticationFailed`` for a text that is more than one line."""
+    if any("\n" in value for value in values if isinstance(value, str)):
+        raise failed("A field of the signature has a line break.")
 
 
 def with_policy(sas: Sas, policies: Iterable[StoredPolicy]) -> Sas:

@@ -127,7 +127,7 @@ def find_place(
 ) -> Place:
     """Where the draft's blob may go. Raises what keeps it from there; ``code`` where a condition does."""
     check_blob_name(name.blob)
-    _check_is_no_past(name)
+    check_is_no_past(name)
     container = find_container(transaction, name)
     encryption.of_new_blob(container, draft.demands.encryption)
     immutability.check_wanted(draft.immutability, draft.features, transaction.now)
@@ -143,7 +143,7 @@ def find_place(
     return Place(container, name.blob, present, newest)
 
 
-def _check_is_no_past(name: ResourceName) -> None:
+def check_is_no_past(name: ResourceName) -> None:
     """Snapshots and versions are read and deleted, and nothing else."""
     if name.snapshot or name.version:
         raise error("InvalidQueryParameterValue", QueryParameterName="snapshot" if name.snapshot else "versionid")
@@ -317,6 +317,7 @@ def delete_permanently(transaction: Transaction, name: ResourceName, demands: De
 
 def undelete_blob(transaction: Transaction, name: ResourceName) -> None:
     """Bring back a deleted blob and all its deleted snapshots and versions."""
+    check_is_no_past(name)
     container = find_container(transaction, name)
     if not history.undelete(transaction, container.id, name.blob):
         raise error("BlobNotFound")
@@ -330,7 +331,7 @@ def snapshot_blob(
     features: BlobFeatures = NO_FEATURES,
 ) -> Blob:
     """A snapshot with the blob's metadata, or the given. With versioning the blob's next version begins."""
-    _check_is_no_past(name)
+    check_is_no_past(name)
     blob = find_blob(transaction, name)
     check_use(blob.lease, demands.lease_id, transaction.now)
     check_write(demands._replace(lease_id=""), blob.last_modified, tags=blob.tags)
@@ -351,7 +352,7 @@ def snapshot_blob(
 
 def find_blob_to_change(transaction: Transaction, name: ResourceName, demands: Demands) -> Blob:
     """The blob itself. Raises what keeps it from being changed."""
-    _check_is_no_past(name)
+    check_is_no_past(name)
     blob = find_blob(transaction, name)
     check_write(demands, blob.last_modified, blob.lease, transaction.now, tags=blob.tags)
     check_no_pending_copy(blob)

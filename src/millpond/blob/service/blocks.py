@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from ..errors import error
 from ..model import NO_LEASE, Blob, Block, Container, Content, ResourceName, Segment
 from ..store import Transaction
-from .blobs import BlobDraft, Extent, find_blob, find_place, store_blob
+from .blobs import BlobDraft, Extent, check_is_no_past, find_blob, find_place, store_blob
 from .conditions import NO_DEMANDS, Demands, check_read
 from .containers import find_container
 from .encryption import check_same, of_new_blob
@@ -46,6 +46,7 @@ def check_put_block(transaction: Transaction, name: ResourceName, block_id: str,
     """The container that the block may go to. All block ids of a blob are equally long."""
     check_block_id(block_id)
     check_blob_name(name.blob)
+    check_is_no_past(name)
     container = find_container(transaction, name)
     present = transaction.get_blob_head(container.id, name.blob)
     if present:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import error
 from ..model import Blob, Container, Lease, ResourceName
 from ..store import Transaction
-from .blobs import find_blob
+from .blobs import check_is_no_past, find_blob
 from .conditions import Demands, check_conditions, check_tags
 from .containers import find_container
 
@@ -16,8 +15,7 @@ Action = Callable[[Lease, int], Lease]
 
 
 def lease_blob(transaction: Transaction, name: ResourceName, action: Action, demands: Demands) -> Blob:
-    if name.snapshot:
-        raise error("InvalidQueryParameterValue", QueryParameterName="snapshot", Reason="A snapshot has no lease.")
+    check_is_no_past(name)
     blob = find_blob(transaction, name)
     check_tags(demands, blob.tags)
     check_conditions(demands, blob.last_modified)
