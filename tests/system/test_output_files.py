@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient, ContainerClient, ContainerSasPermissions, generate_container_sas
 from tests.servers import Server
 
@@ -171,9 +171,9 @@ def test_task_without_anything_due_has_no_record_of_uploads(
     batch: BatchClient, run: Callable[..., models.BatchTask], container: Container
 ) -> None:
     task = run("true", output("../stdout.txt", container.url(), "taskfailure"))
-    with pytest.raises(HttpResponseError) as caught:
-        text(batch, task, "fileuploadout.txt")
-    assert caught.value.status_code == 404
+    assert task.id
+    with pytest.raises(ResourceNotFoundError):
+        batch.get_task_file_properties(JOB, task.id, "fileuploadout.txt")
 
 
 def test_long_file_goes_by_blocks_with_its_properties(
