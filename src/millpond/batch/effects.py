@@ -38,6 +38,7 @@ from .model.job import Job
 from .model.job_node import JobTaskKind
 from .model.pool import Node, NodeState, Pool
 from .model.task import Gang, TaskState
+from .port_forwarding import PortForwarding
 from .providers.base import NodeRequest, NotGranted, Observation, Provider
 from .runtime import Outcome, Runtime
 
@@ -60,6 +61,7 @@ class Effects:
         self._provider = provider
         self._tokens = tokens
         self._base_url = base_url.rstrip("/")
+        self._ports = PortForwarding()
         #: Nodes that the provider has granted, with the boot that it was asked for: the ones to observe.
         self._granted: dict[str, int] = {}
         #: The latest request or release of each node; the next one waits for it.
@@ -78,6 +80,7 @@ class Effects:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await self._ports.stop()
 
     def carry_out(self, outcome: Outcome) -> None:
         """Set the effects of a committed batch going."""
@@ -97,6 +100,7 @@ class Effects:
                 case SyncNode() if node := outcome.nodes.get(effect.node):
                     pool = outcome.pools[node.pool]
                     welcomes[node.key] = self._welcome(node, pool)
+                    self._ports.open(node, pool)
                     draft = drafts[node.key] = NodeOrders(task_slots=pool.task_slots_per_node)
                     draft.forget += effect.forget
                     for start in effect.start:
@@ -107,6 +111,7 @@ class Effects:
                 case ReleaseNode() | DeallocateNode():
                     self._agents.dismiss(effect.node)  # from now on nothing is heard of it, and its end is no news
                     self._granted.pop(effect.node, None)
+                    self._ports.close(effect.node)
                     self._operate(effect.node, partial(self._end, effect))
         for key, chores in outcome.chores.items():
             drafts[key].delete += [

@@ -278,3 +278,62 @@ def test_mounts_may_be_anywhere_below_their_directory(path: str) -> None:
         POOL | {"mountConfiguration": [{"azureBlobFileSystemConfiguration": _BLOBS | {"relativeMountPath": path}}]},
         pools.PoolAdd,
     )
+
+
+_NAT = {
+    "name": "web",
+    "protocol": "tcp",
+    "backendPort": 80,
+    "frontendPortRangeStart": 2000,
+    "frontendPortRangeEnd": 2039,
+}
+_RULE = {"priority": 150, "access": "allow", "sourceAddressPrefix": "10.0.0.0/8", "sourcePortRanges": ["22", "100-200"]}
+
+
+def _with_endpoints(*nat_pools: dict[str, Any], **network: Any) -> dict[str, Any]:
+    endpoints = {"endpointConfiguration": {"inboundNATPools": list(nat_pools)}}
+    return POOL | {"networkConfiguration": endpoints | network}
+
+
+_OTHER = {"name": "other", "backendPort": 81, "frontendPortRangeStart": 2040, "frontendPortRangeEnd": 2099}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "name"),
+    [
+        ({"protocol": "udp"}, "UnsupportedProperty", "[0].protocol"),
+        ({"name": "-web"}, "InvalidPropertyValue", "[0].name"),
+        ({"backendPort": 29876}, "InvalidPropertyValue", "[0].backendPort"),
+        ({"frontendPortRangeEnd": 2038}, "InvalidPropertyValue", "[0].frontendPortRangeEnd"),
+        ({"frontendPortRangeEnd": 50000}, "InvalidPropertyValue", "[0].frontendPortRangeStart"),
+        (
+            {"frontendPortRangeStart": 60000, "frontendPortRangeEnd": 65535},
+            "InvalidPropertyValue",
+            "[0].frontendPortRangeEnd",
+        ),
+        ({"frontendPortRangeEnd": 2040}, "InvalidPropertyValue", ""),
+        ({"name": "Other"}, "InvalidPropertyValue", ""),
+        ({"backendPort": 81}, "InvalidPropertyValue", ""),
+        ({"networkSecurityGroupRules": [_RULE, _RULE]}, "InvalidPropertyValue", ""),
+        (
+            {"networkSecurityGroupRules": [_RULE | {"sourceAddressPrefix": "10.0.0.0/99"}]},
+            "InvalidPropertyValue",
+            "[0].networkSecurityGroupRules[0].sourceAddressPrefix",
+        ),
+        (
+            {"networkSecurityGroupRules": [_RULE | {"sourcePortRanges": ["*", "22"]}]},
+            "InvalidPropertyValue",
+            "[0].networkSecurityGroupRules[0].sourcePortRanges",
+        ),
+    ],
+)
+def test_inbound_endpoints_have_ports_of_their_own(wrong: dict[str, Any], code: str, name: str) -> None:
+    _read(_with_endpoints(_NAT | {"networkSecurityGroupRules": [_RULE]}, _NAT | _OTHER), pools.PoolAdd)
+    found, values = _refusal(_with_endpoints(_NAT | wrong, _NAT | _OTHER), pools.PoolAdd)
+    path = f"networkConfiguration.endpointConfiguration.inboundNATPools{name}"
+    assert (found, values["PropertyName"]) == (code, path)
+
+
+def test_pools_without_public_addresses_have_no_inbound_endpoints() -> None:
+    private = _with_endpoints(_NAT, publicIPAddressConfiguration={"provision": "nopublicipaddresses"})
+    assert _refusal(private, pools.PoolAdd)[1]["PropertyName"] == "networkConfiguration.endpointConfiguration"

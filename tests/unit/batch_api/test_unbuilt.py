@@ -52,11 +52,6 @@ def test_refused_members_are_members() -> None:
             "startTask.containerSettings.registry.identityReference",
         ),
         (
-            pools.PoolAdd,
-            POOL | {"networkConfiguration": {"endpointConfiguration": {"inboundNATPools": []}}},
-            "networkConfiguration.endpointConfiguration",
-        ),
-        (
             pools.PoolPatch,
             {
                 "mountConfiguration": [

@@ -102,3 +102,12 @@ def test_pool_whose_nodes_communicate_is_bounded(nodes: int, granted: int) -> No
     assert codes == (["CommunicationEnabledPoolReachedMaxVMCount"] if nodes > 3 else [])
     bench.pool(nodes=nodes, key="silent")
     assert len([node for node in bench.archive.nodes.values() if node.pool == "silent"]) == nodes
+
+
+def test_pool_with_endpoints_has_no_more_nodes_than_ports() -> None:
+    nat_pool = {"name": "web", "frontendPortRangeStart": 2000, "frontendPortRangeEnd": 2039, "backendPort": 80}
+    document = {"networkConfiguration": {"endpointConfiguration": {"inboundNATPools": [nat_pool]}}}
+    bench = bench_with()
+    bench.pool(nodes=41, document=document)
+    assert {node.number for node in bench.archive.nodes.values()} == set(range(1, 41))
+    assert [problem.code for problem in bench.pool_record().resize_errors] == ["AllocationFailed"]

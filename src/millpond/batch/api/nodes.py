@@ -19,6 +19,7 @@ from ..engine.messages import (
     NodeStartRequested,
 )
 from ..errors import error
+from ..model.endpoints import Endpoint, endpoints
 from ..model.keys import entity_key, node_key
 from ..model.pool import DeallocationOption, Node, NodeError, Pool, StartTaskInfo
 from .failures import container_info, failure_info
@@ -126,7 +127,7 @@ def _content(service: BatchService, call: Call, pool: Pool, node: Node, running:
         "runningTasksCount": running[0],
         "runningTaskSlotsCount": running[1],
         "isDedicated": node.is_dedicated,
-        "endpointConfiguration": {"inboundEndpoints": []},
+        "endpointConfiguration": {"inboundEndpoints": [_endpoint(each) for each in endpoints(pool, node.number)]},
         "virtualMachineInfo": {"imageReference": machine.get("imageReference", {})},
     }
     if node.last_boot_time is not None:
@@ -146,6 +147,17 @@ def _content(service: BatchService, call: Call, pool: Pool, node: Node, running:
     if recent:
         content["recentTasks"] = recent
     return content
+
+
+def _endpoint(endpoint: Endpoint) -> wire.InboundEndpoint:
+    return wire.InboundEndpoint(
+        name=endpoint.name,
+        protocol=endpoint.protocol,  # type: ignore[arg-type]
+        public_ip_address=endpoint.public_address,
+        public_fqdn=endpoint.public_address,
+        frontend_port=endpoint.frontend_port,
+        backend_port=endpoint.backend_port,
+    )
 
 
 def _start_task_info(info: StartTaskInfo) -> wire.StartTaskInfo:

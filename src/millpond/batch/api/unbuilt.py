@@ -30,9 +30,6 @@ REFUSED: dict[type[Model], dict[str, str]] = {
     pools.VirtualMachineConfiguration: {
         "windows_configuration": "Nodes run Linux.",
     },
-    pools.NetworkConfiguration: {
-        "endpoint_configuration": "Ports are not mapped yet; a node's own address can be reached from this machine.",
-    },
     nodes.ServiceLogsUpload: {
         "identity_reference": "There are no managed identities; use a URL with a shared access signature.",
     },

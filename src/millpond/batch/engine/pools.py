@@ -12,6 +12,7 @@ from millpond.common.clock import MINUTE
 from millpond.common.conditions import Conditions
 
 from ..errors import error
+from ..model.endpoints import next_number
 from ..model.keys import node_key
 from ..model.pool import (
     AllocationState,
@@ -265,7 +266,7 @@ def _is_manager(state: State, task: TaskKey) -> bool:
 
 def _add_node(state: State, is_dedicated: bool, pool_key: str, now: int) -> None:
     pool = state.pools[pool_key]
-    number = pool.nodes_created + 1
+    number = next_number(pool, [other.number for other in _nodes(state, pool)])
     name = hashlib.sha256(f"{pool.key}|{pool.creation_time}|{number}".encode()).hexdigest()
     node_id = f"tvmps_{name}_{'d' if is_dedicated else 'p'}"
     node = Node(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import error
+from ..model.endpoints import room
 from ..model.job import JobState
 from ..model.pool import Pool, ResizeError
 from ..model.schedule import JobScheduleState
@@ -47,13 +48,24 @@ def grant(state: State, pool: Pool, is_dedicated: bool, wanted: int) -> tuple[in
             )
     most = quotas.communicating_nodes
     if granted > 0 and most is not None and pool.document.get("enableInterNodeCommunication"):
-        room = max(0, most - len(state.pool_slots[pool.key].nodes))
-        if granted > room:
-            granted = room
+        left = max(0, most - len(state.pool_slots[pool.key].nodes))
+        if granted > left:
+            granted = left
             problems.append(
                 ResizeError(
                     "CommunicationEnabledPoolReachedMaxVMCount",
                     f"A pool whose nodes may communicate with each other has at most {most} nodes",
+                )
+            )
+    places = room(pool)
+    if granted > 0 and places is not None:
+        left = max(0, places - len(state.pool_slots[pool.key].nodes))
+        if granted > left:
+            granted = left
+            problems.append(
+                ResizeError(
+                    "AllocationFailed",
+                    f"The frontend port ranges of the pool's inbound endpoints are enough for {places} nodes",
                 )
             )
     return granted, problems

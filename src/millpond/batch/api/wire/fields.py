@@ -104,7 +104,7 @@ _OCTAL = r"\A[0-7]{1,5}\Z"
 #: As OpenSSH has them in ``authorized_keys``: type, key in base64, and perhaps a comment.
 _PUBLIC_KEY = r"\A\s*(?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?\s*\Z"
 _ONE_LINE = r"\A[^\0\r\n]*\Z"
-_ENDPOINT = r"\A[A-Za-z0-9_.-]{1,77}\Z"
+_ENDPOINT = r"\A[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,75}[A-Za-z0-9_])?\Z"
 _MOUNT_PATH = r"\A(?!\.{1,2}(?:/|\Z))[^/\\\0]+(?:/(?!\.{1,2}(?:/|\Z))[^/\\\0]+)*\Z"
 _STORAGE_ACCOUNT = r"\A[a-z0-9-]{1,63}\Z"
 
@@ -122,7 +122,7 @@ PATTERN_REASONS = {
     _OCTAL: "The mode is not an octal number.",
     _PUBLIC_KEY: "The value is not a public key of OpenSSH: its type, the key in base64, and perhaps a comment.",
     _ONE_LINE: "The value contains the end of a line or a NUL character.",
-    _ENDPOINT: "A name has 1 to 77 characters of A-Z, a-z, 0-9, hyphen, underscore and dot.",
+    _ENDPOINT: "A name has 1 to 77 characters of A-Z, a-z, 0-9, hyphen, underscore and dot, and begins and ends well.",
 }
 
 Id = Annotated[str, Meta(pattern=_ID)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
+import re
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta
@@ -187,8 +190,34 @@ class NetworkSecurityGroupRule(Model, kw_only=True):
     source_address_prefix: str
     source_port_ranges: Annotated[Maybe[list[str]], Since("2019-06-01")] = UNSET
 
+    def __post_init__(self) -> None:
+        prefix = self.source_address_prefix
+        if prefix != "*" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9.]*", prefix):
+            try:
+                ipaddress.ip_network(prefix, strict=False)
+            except ValueError:
+                raise PropertyError("sourceAddressPrefix", "It is neither an address, a subnet, a tag nor *.") from None
+        ranges = sorted(_port_range(text) for text in self.source_port_ranges or [])
+        if any(end >= start for (_, end), (start, _) in itertools.pairwise(ranges)):
+            raise PropertyError("sourcePortRanges", "Ranges of ports must not overlap.")
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    """The first and last port of ``*``, ``22`` or ``100-200``."""
+    found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", "0-65535" if text == "*" else text)
+    start, end = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if not start <= end <= 65535:
+        raise PropertyError("sourcePortRanges", "A range is a port, two ports with a hyphen between, or *.")
+    return start, end
+
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+#: What the nodes' agents have on Azure, and what Azure keeps for itself.
+_RESERVED_BACKEND = frozenset((29876, 29877))
+_RESERVED_FRONTEND = range(50000, 55001)
+_LEAST_PORTS, _MOST_NAT_POOLS, _MOST_RULES = 40, 5, 25
 
 
 class InboundNatPool(Model, kw_only=True):
@@ -199,9 +228,43 @@ class InboundNatPool(Model, kw_only=True):
     frontend_port_range_end: Port
     network_security_group_rules: Maybe[list[NetworkSecurityGroupRule]] = UNSET
 
+    def __post_init__(self) -> None:
+        start, end = self.frontend_port_range_start, self.frontend_port_range_end
+        if self.protocol == "udp":
+            raise PropertyError("protocol", "Only TCP is forwarded to nodes.", "UnsupportedProperty")
+        if self.backend_port in _RESERVED_BACKEND:
+            raise PropertyError("backendPort", "The ports 29876 and 29877 are reserved.")
+        if end > 65534:
+            raise PropertyError("frontendPortRangeEnd", "A frontend port is at most 65534.")
+        if end - start + 1 < _LEAST_PORTS:
+            raise PropertyError("frontendPortRangeEnd", f"A range has at least {_LEAST_PORTS} ports.")
+        if start < _RESERVED_FRONTEND.stop and end >= _RESERVED_FRONTEND.start:
+            raise PropertyError("frontendPortRangeStart", "The ports from 50000 to 55000 are reserved.")
+
 
 class PoolEndpointConfiguration(Model, kw_only=True):
-    inbound_nat_pools: list[InboundNatPool]
+    inbound_nat_pools: Annotated[list[InboundNatPool], Meta(max_length=_MOST_NAT_POOLS)]
+
+    def __post_init__(self) -> None:
+        pools = self.inbound_nat_pools
+        ranges = sorted((pool.frontend_port_range_start, pool.frontend_port_range_end) for pool in pools)
+        rules = [rule for pool in pools for rule in pool.network_security_group_rules or []]
+        for is_wrong, reason in (
+            (_repeats([pool.name.lower() for pool in pools]), "Names must be unique within a pool."),
+            (_repeats([pool.backend_port for pool in pools]), "Backend ports must be unique within a pool."),
+            (
+                any(end >= start for (_, end), (start, _) in itertools.pairwise(ranges)),
+                "Ranges of frontend ports must not overlap.",
+            ),
+            (len(rules) > _MOST_RULES, f"A pool has at most {_MOST_RULES} rules."),
+            (_repeats([rule.priority for rule in rules]), "Priorities of rules must be unique within a pool."),
+        ):
+            if is_wrong:
+                raise PropertyError("inboundNATPools", reason)
+
+
+def _repeats(values: list[Any]) -> bool:
+    return len(set(values)) < len(values)
 
 
 class IpTag(Model, kw_only=True):
@@ -222,6 +285,11 @@ class NetworkConfiguration(Model, kw_only=True):
     endpoint_configuration: Annotated[Maybe[PoolEndpointConfiguration], Since("2017-06-01")] = UNSET
     public_ip_address_configuration: Annotated[Maybe[PublicIpAddressConfiguration], Since("2020-03-01")] = UNSET
     enable_accelerated_networking: Annotated[Maybe[bool], Since("2023-05-01")] = UNSET
+
+    def __post_init__(self) -> None:
+        addresses = self.public_ip_address_configuration
+        if self.endpoint_configuration and addresses and addresses.provision == "nopublicipaddresses":
+            raise PropertyError("endpointConfiguration", "A pool without public addresses has no inbound endpoints.")
 
 
 # --- mounts, users, the rest -------------------------------------------------------------------------------------
