@@ -68,6 +68,11 @@ class Call:
         """The body as a model (see :func:`~.wire.codec.decode_body` for its errors)."""
         return decode_body(self.body, model, self.version, round_trip)
 
+    def has(self, model: type[Model], name: str) -> bool:
+        """Whether the request's version has a member of that name in the model."""
+        member = members(model)[name]
+        return member.since <= self.version <= member.until
+
     def read_optional(self, model: type[M]) -> M:
         """The body as a model whose members are all optional; a request without a body is one without members."""
         return decode_body(self.body if self.body.strip() else b"{}", model, self.version)

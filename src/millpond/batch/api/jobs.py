@@ -101,9 +101,10 @@ async def job_patch(service: BatchService, call: Call) -> Answer:
 
 
 async def job_update(service: BatchService, call: Call) -> Answer:
-    """What the request does not name of the members that may be changed gets its default."""
+    """What the request does not name of the members that may be changed gets its default, if it could have."""
     request = call.read(wire.JobUpdate, round_trip=wire.Job)
     refuse_unbuilt(request)
+    default_parallel_tasks = -1 if call.has(wire.JobUpdate, "maxParallelTasks") else UNSET
     retries, wall_clock = _constraints(request)
     job: Job = await service.runtime.submit(
         JobChangeRequested(
@@ -111,7 +112,7 @@ async def job_update(service: BatchService, call: Call) -> Answer:
             document=_changed_members(request),
             drop=[] if request.metadata is not UNSET else ["metadata"],
             priority=request.priority or 0,
-            max_parallel_tasks=request.max_parallel_tasks or -1,
+            max_parallel_tasks=request.max_parallel_tasks or default_parallel_tasks,
             max_task_retry_count=retries,
             max_wall_clock_time=wall_clock,
             on_all_tasks_complete=request.on_all_tasks_complete or OnAllTasksComplete.NO_ACTION,

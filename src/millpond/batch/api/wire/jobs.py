@@ -133,6 +133,7 @@ class JobPatch(JobChange, kw_only=True):
 
 class JobUpdate(JobChange, kw_only=True):
     pool_info: PoolInfo
+    max_parallel_tasks: Annotated[Maybe[ParallelTasks], Since("2025-06-01")] = UNSET
 
 
 class JobSpecification(JobChange, kw_only=True):
