@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -84,11 +85,11 @@ class FirstProcess:
         return self._parts
 
     async def close(self) -> None:
-        if self._channels:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_STOP_S):
                 for channel in self._channels:
                     await channel.has_ended.wait()
-            self._first.wait()
+        self._first.end_workers()
         await self._copier.stop()
         self._parts.remote.close()
         await self._collector.stop()

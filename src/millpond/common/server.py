@@ -129,7 +129,11 @@ class _Server(uvicorn.Server):
         connection.setblocking(False)
         task = asyncio.get_running_loop().create_task(self._open(connection))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(self._is_open)
+
+    def _is_open(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        self._tell()
 
     async def _open(self, connection: socket.socket) -> None:
         try:
@@ -141,8 +145,6 @@ class _Server(uvicorn.Server):
         except OSError as failure:  # it is gone already, or does not speak TLS
             _log.debug("a connection does not begin: %s", failure)
             connection.close()
-            self._opening.discard(asyncio.current_task())
-            self._tell()
 
     def _make_protocol(self) -> asyncio.Protocol:
         return ZeroCopyProtocol(

@@ -8,7 +8,6 @@ held when it was killed is for the next start to sort out, as after a kill of a 
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
 import mmap
@@ -26,7 +25,7 @@ _log = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
 #: Connections that are accepted before anything else has its turn.
 _AT_ONCE: Final = 64
-#: Seconds until the next try where there are no descriptors left for a connection.
+#: Seconds until the next try where the system gives no connection.
 _PAUSE_S: Final = 0.5
 #: So that a descriptor is not for the programs that a process starts.
 _CLOSE_ON_EXEC: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -96,10 +95,12 @@ class First:
         self.has_lost_one = True
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def wait(self) -> None:
-        """Wait for the end of workers that have stopped."""
+    def end_workers(self) -> None:
+        """Kill those that have not stopped, and wait for all."""
         for worker in self.workers:
+            os.kill(worker.pid, signal.SIGKILL)
             os.waitpid(worker.pid, 0)
+        self.workers = ()
 
 
 def alone() -> First:
@@ -160,9 +161,7 @@ class Dealer:
                 connection, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as failure:
-                if failure.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
+            except OSError as failure:  # as where there are no descriptors left
                 _log.error("cannot take a connection: %s", failure.strerror)
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(_PAUSE_S, self._resume)
@@ -209,9 +208,11 @@ class Taker:
                 said, descriptors, _flags, _address = socket.recv_fds(self._source, 1, 1, _CLOSE_ON_EXEC)
             except (BlockingIOError, InterruptedError):
                 return
-            for descriptor in descriptors:
-                self._worker.taken += 1
-                self._serve(socket.socket(fileno=descriptor))
+            except OSError:
+                said = b""
             if not said:  # the first process is gone; the channel says so, too
                 self._loop.remove_reader(self._source)
                 return
+            for descriptor in descriptors:
+                self._worker.taken += 1
+                self._serve(socket.socket(fileno=descriptor))

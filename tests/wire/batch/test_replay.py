@@ -4,6 +4,7 @@ the headers that its operation declares."""
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -42,6 +43,9 @@ _NEVER = {
     "Task_Terminate",
     "Task_Reactivate",
 }
+if not shutil.which("sshd", path="/usr/sbin:/usr/bin"):
+    _STATES["ComputeNode_GetRemoteLoginSettings"] = {"OperationNotValidOnNode"}
+    _NEVER.add("ComputeNode_GetRemoteLoginSettings")
 
 #: Later where it is higher: a recording does not care about what is left when something is deleted.
 _ORDER = {
