@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
+import tempfile
 import threading
+import venv
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -317,6 +320,20 @@ async def test_elevated_start_task_can_install_software_for_the_tasks(tmp_path: 
         report = await node.server.start_task(KEY)
         assert report.exit_code == 0, await node.text("startup/stderr.txt")
         assert await node.output("/usr/bin/python3 -c 'import pond_made; print(pond_made.WORD)'") == "1\n"
+
+
+async def test_a_python_below_tmp_is_there_at_every_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which an agent may load more at any time; ``tmp_path`` is where nodes have a directory of their own."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        venv.create(place, symlinks=True)
+        (own,) = Path(place).glob("lib/python3*/site-packages")
+        (own / "millpond.pth").write_text("\n".join(path for path in sys.path if path.startswith("/")))
+        monkeypatch.setattr(sys, "executable", f"{place}/bin/python")
+        async with local_node(tmp_path / "data", "sandbox") as node:
+            for boot in (2, 3):
+                await node.boot(boot)
+                assert await node.output(f"ls {place}", f"look-{boot}") == "bin\ninclude\nlib\nlib64\npyvenv.cfg\n"
 
 
 async def test_network_is_the_machines(node: Node) -> None:

@@ -247,9 +247,12 @@ def _needed_by_agent() -> set[Path]:
 
 
 def _keep(path: Path, view: Path) -> None:
-    """Show a directory inside where the view would hide it (a Python below /tmp)."""
+    """Show a directory inside where the view would hide it (a Python below /tmp).
+
+    At a later boot there is the empty directory that it was shown in.
+    """
     place = Path(f"{view}{path}")
-    if path.is_dir() and not place.exists():
-        place.mkdir(parents=True)
+    if path.is_dir() and not (place.exists() and any(place.iterdir())):
+        place.mkdir(parents=True, exist_ok=True)
         linux.mount(str(path), str(place), flags=linux.MS_BIND)
         linux.make_read_only(str(place))
