@@ -64,17 +64,42 @@ def test_signatures_open_what_they_are_for(container: ContainerClient, raw: RawC
         assert statuses(client.delete_blobs("a", "b")) == [202, 202]
 
 
-def post(raw: RawClient, path: str, parts: list[tuple[str, str, dict[str, str]]]) -> Answer:
-    """A batch of requests by method, path and headers; without a header for it, each is signed."""
+def post(
+    raw: RawClient, path: str, parts: list[tuple[str, str, dict[str, str]]], boundary: str = "b", written: str = "b"
+) -> Answer:
+    """A batch of requests by method, path and headers; without a header for it, each is signed.
+
+    ``written`` is what the batch says of its boundary.
+    """
     body = ""
     for method, target, headers in parts:
         full = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": VERSION, **headers}
         if "Authorization" not in full:
             full["Authorization"] = f"SharedKey {raw.account}:{raw.sign(method, target, full)}"
         lines = "".join(f"{name}: {value}\r\n" for name, value in full.items())
-        body += f"--b\r\nContent-Type: application/http\r\n\r\n{method} {target} HTTP/1.1\r\n{lines}\r\n\r\n"
-    body += "--b--\r\n"
-    return raw.signed("POST", path, {"content-type": "multipart/mixed; boundary=b"}, body.encode())
+        body += f"--{boundary}\r\nContent-Type: application/http\r\n\r\n{method} {target} HTTP/1.1\r\n{lines}\r\n\r\n"
+    body += f"--{boundary}--\r\n"
+    return raw.signed("POST", path, {"content-type": f"multipart/mixed; boundary={written}"}, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("boundary", "written"),
+    [
+        ("===============1994866579028490740==", "===============1994866579028490740=="),
+        ("a b:c", '"a b:c"'),
+        ("b", "b; charset=utf-8"),
+    ],
+    ids=["not quoted", "quoted", "not the last"],
+)
+def test_boundaries_as_clients_write_them(
+    raw: RawClient, container: ContainerClient, boundary: str, written: str
+) -> None:
+    container.upload_blob("b", b"")
+    path = raw.path(container.container_name)
+    delete = ("DELETE", f"{path}/b", {"Content-Length": "0"})
+    answer = post(raw, f"{path}?restype=container&comp=batch", [delete], boundary, written)
+    assert b"HTTP/1.1 202 " in answer.body
+    assert not list(container.list_blobs())
 
 
 def test_what_is_no_batch(raw: RawClient, container: ContainerClient) -> None:

@@ -10,6 +10,7 @@ import email.policy
 import http.client
 import io
 import logging
+import re
 from collections.abc import Callable, MutableMapping
 from email.message import Message
 from http import HTTPStatus
@@ -29,6 +30,8 @@ from .call import Call, read_document
 #: Most parts of a batch.
 MAX_PARTS: Final = 256
 _HANDLERS: Final = (blobs.delete_blob, tiers.set_blob_tier)
+#: Quoted or, although it has characters that want quotes, as it is.
+_BOUNDARY: Final = re.compile(r'boundary=(?:"([^"\\]+)"|([^";\s]+))', re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
@@ -48,9 +51,10 @@ async def blob_batch(call: Call, find: Find) -> Answer:
     Raises ``InvalidInput`` for a body that is no batch, and what is wrong with a batch as a whole.
     """
     content_type = call.request.header("content-type")
-    if not content_type.lower().startswith("multipart/mixed"):
+    written = _BOUNDARY.search(content_type)
+    if not content_type.lower().startswith("multipart/mixed") or not written:
         raise invalid_header("content-type", content_type)
-    parts = _read(call, await read_document(call))
+    parts = _read(call, written[1] or written[2], await read_document(call))
     boundary = f"batchresponse_{call.service.clock.guid()}"
     answers = [await _answered(call, part, find) for part in parts]
     body = b"".join([f"--{boundary}\r\n".encode() + answer + b"\r\n" for answer in answers])
@@ -58,8 +62,8 @@ async def blob_batch(call: Call, find: Find) -> Answer:
     return Answer(202, [("content-type", f"multipart/mixed; boundary={boundary}")], body)
 
 
-def _read(call: Call, document: bytes) -> list[Part]:
-    head = f"Content-Type: {call.request.header('content-type')}\r\n\r\n".encode("latin-1")
+def _read(call: Call, boundary: str, document: bytes) -> list[Part]:
+    head = f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'.encode("latin-1")
     message = email.message_from_bytes(head + document, policy=email.policy.HTTP)
     messages = list(message.iter_parts()) if message.is_multipart() else []
     if not messages:
