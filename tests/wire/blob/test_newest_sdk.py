@@ -284,9 +284,9 @@ def test_tiers_of_page_blobs(container: ContainerClient) -> None:
     assert [each.get_blob_properties().blob_tier for each in (blob, copy)] == ["P10", "P20"]
     block.upload_blob(b"")
     for act in (
-        lambda: blob.set_premium_page_blob_tier("P20"),
+        lambda: blob.set_premium_page_blob_tier(PremiumPageBlobTier.P20),
         lambda: blob.set_standard_blob_tier("Cool"),
-        lambda: block.set_premium_page_blob_tier("P20"),
+        lambda: block.set_premium_page_blob_tier(PremiumPageBlobTier.P20),
         lambda: copy.start_copy_from_url(blob.url, standard_blob_tier=StandardBlobTier.COOL),
         lambda: copy.start_copy_from_url(block.url, premium_page_blob_tier=PremiumPageBlobTier.P20),
     ):
