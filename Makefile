@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help tutorial test test-slow compatibility conformance-blob bench lint format types imports check install lock wheel clean
+.PHONY: help tutorial test test-slow compatibility compatibility-blob conformance-blob bench lint format types imports check install lock wheel clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tutorial: $(VENV)/.runtime ## Run the whole tutorial on a server of its own
 	$(BIN)/millpond tutorial --yes
@@ -23,7 +23,10 @@ test-slow: $(VENV)/.dev ## Run the heavier suites
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m slow
 
 compatibility: $(VENV)/.dev ## Call every method of eight Batch SDKs and write the page that says what works
-	$(BIN)/python -m tests.compatibility
+	$(BIN)/python -m tests.compatibility batch
+
+compatibility-blob: $(VENV)/.dev ## Call every method of eight Blob libraries and write the page that says what works
+	$(BIN)/python -m tests.compatibility blob
 
 conformance-blob: $(VENV)/.dev ## Run the Blob client's own tests here and on Azurite (needs npm; 15 minutes)
 	$(BIN)/python -m tests.conformance --page docs/reference/blob-conformance.md

@@ -152,12 +152,16 @@ def locate(request: Request, accounts: Accounts, batch_account: str = "") -> tup
         endpoint += f"{written}/"
     container, _, blob = path.partition("/")
     try:
-        name = ResourceName(account, unquote_to_bytes(container).decode(), unquote_to_bytes(blob).decode())
+        name = ResourceName(account, _decode_path(container), _decode_path(blob))
     except UnicodeDecodeError:
         raise error("InvalidUri") from None
     if name.container and not name.blob and "restype" not in request.query:
         name = name._replace(container=ROOT_CONTAINER, blob=name.container)
     return name, endpoint, written != account
+
+
+def _decode_path(text: str) -> str:
+    return unquote_to_bytes(text.encode("latin-1")).decode()
 
 
 def _signer(request: Request, accounts: Accounts) -> str:

@@ -1,6 +1,8 @@
-"""What the client programs share: checks that vouch for methods of an SDK, and a stand before the client that sees
-whether a check called what it vouches for."""
+"""What the client programs share: checks that vouch for methods of an SDK, and what sees whether a check called what
+it vouches for: a stand before the client, or, where clients make clients, before the methods of their classes."""
 
+import functools
+import inspect
 import json
 import time
 import traceback
@@ -31,9 +33,41 @@ class Checks:
     def __init__(self):
         self._called = set()
         self._functions = []
+        #: Methods that some check has to vouch for.
+        self._wanted = []
+        self._is_inside = False
 
     def recorder(self, client):
         return Recorder(client, self._called)
+
+    def watch(self, *owners, apart_from=()):
+        """Want all public methods of these classes, and see who calls them; what they call themselves is not seen.
+
+        A method is called as the class that defines it says. A module stands for the functions that it exports.
+        """
+        for owner in owners:
+            for holder in getattr(owner, "__mro__", [owner]):
+                names = getattr(holder, "__all__", None) or vars(holder)
+                prefix = f"{holder.__name__}." if inspect.isclass(holder) else ""
+                for name in sorted(each for each in names if not each.startswith("_")):
+                    function = vars(holder).get(name)
+                    if inspect.isfunction(function) and f"{prefix}{name}" not in (*apart_from, *self._wanted):
+                        self._wanted.append(f"{prefix}{name}")
+                        setattr(holder, name, self._seen(f"{prefix}{name}", function))
+
+    def _seen(self, name, function):
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            if self._is_inside:
+                return function(*args, **kwargs)
+            self._called.add(name)
+            self._is_inside = True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._is_inside = False
+
+        return call
 
     def of(self, *methods, refused=None, unless=False):
         """``refused``: the service refuses what these methods ask for, for this reason."""
@@ -46,7 +80,7 @@ class Checks:
         return register
 
     def run(self):
-        """Run all, and print for each method ``ok``, why it is refused, or what went wrong."""
+        """Run all, and print for each method ``ok``, why it is refused, or what first went wrong."""
         outcomes = {}
         for methods, refused, function in self._functions:
             self._called.clear()
@@ -59,14 +93,16 @@ class Checks:
                 frames = traceback.extract_tb(failure.__traceback__)
                 line = [each.lineno for each in frames if each.filename == function.__code__.co_filename][-1:]
                 outcome = f"failed in {function.__name__}, line {line}: {_summary(failure)}"
-            outcomes.update(dict.fromkeys(methods, outcome))
-        print(json.dumps(outcomes))
+            for method in methods:
+                if outcomes.get(method, "ok") == "ok":
+                    outcomes[method] = outcome
+        print(json.dumps({**dict.fromkeys(self._wanted, "is not called by any check"), **outcomes}))
 
 
 def _summary(failure):
     """What went wrong in a line; of a refusal, its code and what it names."""
     refusal = getattr(failure, "model", None) or getattr(failure, "error", None)
-    if refusal is None:
+    if not hasattr(refusal, "code"):
         return repr(failure)[:300]
     values = getattr(refusal, "error_values", None) or vars(refusal).get("values") or ()
     return " ".join([refusal.code, *(f"{each.key}={each.value}" for each in values if hasattr(each, "key"))])

@@ -71,7 +71,7 @@ def post(
 
     ``written`` is the boundary as the header has it.
     """
-    boundary = written.strip('"')
+    boundary = written.partition(";")[0].strip('"')
     head = f"--{boundary}\r\nContent-Type: application/http\r\n"
     head += f"Content-ID: {content_id}\r\n" if content_id else ""
     body = ""
@@ -85,9 +85,11 @@ def post(
     return raw.signed("POST", path, {"content-type": f"multipart/mixed; boundary={written}"}, body.encode())
 
 
-@pytest.mark.parametrize("written", ["================5400007017440375702==", '"=a b="', "a:b", "batch_357de4f7"])
+@pytest.mark.parametrize(
+    "written", ["================5400007017440375702==", "=12==", '"=a b="', "a:b", "b; charset=utf-8"]
+)
 def test_boundaries(raw: RawClient, container: ContainerClient, written: str) -> None:
-    """Asynchronous clients make up one that begins with equals signs, and put it into no quotes."""
+    """The oldest and the asynchronous clients make up one that begins with equals signs, and put it into no quotes."""
     path = raw.path(container.container_name)
     container.upload_blob("b", b"")
     answer = post(raw, f"{path}?restype=container&comp=batch", [("DELETE", f"{path}/b", {})], written=written)

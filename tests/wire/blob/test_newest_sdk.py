@@ -23,10 +23,12 @@ from azure.storage.blob import (
     BlobServiceClient,
     ContainerClient,
     ContentSettings,
+    PremiumPageBlobTier,
     StandardBlobTier,
     generate_blob_sas,
 )
 from tests.servers import Server
+from tests.wire.blob.raw import RawClient
 
 #: Several blocks, and a rest.
 LARGE = os.urandom((1 << 20) + (900 << 10) + 13)
@@ -256,6 +258,43 @@ def test_copies_within_the_account(service: BlobServiceClient, container: Contai
     service.delete_container("copy-target")
 
 
+def test_sources_whose_urls_are_not_encoded(
+    service: BlobServiceClient, container: ContainerClient, raw: RawClient
+) -> None:
+    """Clients of before 2019 send them as they are given, Latin-1 as such."""
+    source, target = container.get_blob_client("a b/å%"), container.get_blob_client("target")
+    source.upload_blob(b"hello")
+    path, token = raw.path(f"{container.container_name}/target"), readable(service, source).partition("?")[2]
+    url = f"{container.url}/a b/å%25"
+    for written in (url, url.encode().decode("latin-1")):
+        assert raw.signed("PUT", path, {"x-ms-copy-source": written}).status == 202
+        assert target.download_blob().readall() == b"hello"
+        target.delete_blob()
+        headers = {"x-ms-copy-source": f"{written}?{token}", "x-ms-blob-type": "BlockBlob"}
+        assert raw.signed("PUT", path, headers).status == 201
+        assert target.download_blob().readall() == b"hello"
+        target.delete_blob()
+
+
+def test_tiers_of_page_blobs(container: ContainerClient) -> None:
+    blob, block = container.get_blob_client("b"), container.get_blob_client("block")
+    blob.create_page_blob(512, premium_page_blob_tier=PremiumPageBlobTier.P10)
+    copy = container.get_blob_client("copy")
+    copy.start_copy_from_url(blob.url, premium_page_blob_tier=PremiumPageBlobTier.P20)
+    assert [each.get_blob_properties().blob_tier for each in (blob, copy)] == ["P10", "P20"]
+    block.upload_blob(b"")
+    for act in (
+        lambda: blob.set_premium_page_blob_tier(PremiumPageBlobTier.P20),
+        lambda: blob.set_standard_blob_tier("Cool"),
+        lambda: block.set_premium_page_blob_tier(PremiumPageBlobTier.P20),
+        lambda: copy.start_copy_from_url(blob.url, standard_blob_tier=StandardBlobTier.COOL),
+        lambda: copy.start_copy_from_url(block.url, premium_page_blob_tier=PremiumPageBlobTier.P20),
+    ):
+        with pytest.raises(HttpResponseError) as failure:
+            act()
+        assert (failure.value.status_code, code_of(failure)) == (400, "InvalidBlobTier")
+
+
 def test_what_is_not_there(service: BlobServiceClient, container: ContainerClient) -> None:
     for blob, code in (
         (container.get_blob_client("gone"), "BlobNotFound"),
@@ -270,3 +309,4 @@ def test_what_is_not_there(service: BlobServiceClient, container: ContainerClien
 def test_account_information(service: BlobServiceClient) -> None:
     information: dict[str, object] = dict(service.get_account_information())
     assert (information["account_kind"], information["is_hns_enabled"]) == ("StorageV2", False)
+    assert information["sku_name"] == "Standard_RAGRS"  # there is a secondary endpoint

@@ -91,6 +91,14 @@ def test_a_deleted_container_is_listed_and_restored(server: Server) -> None:
         assert "$logs" not in [found.name for found in service.list_containers()]
 
 
+def test_logs_have_their_place_when_something_is_to_be_logged(own_server: Server) -> None:
+    with client(own_server) as service, service.get_container_client("$logs") as logs:
+        service.set_service_properties(analytics_logging=BlobAnalyticsLogging())
+        assert not logs.exists()
+        service.set_service_properties(analytics_logging=BlobAnalyticsLogging(read=True))
+        assert list(logs.list_blobs()) == []
+
+
 def test_a_read_is_noted(server: Server) -> None:
     with client(server) as service, service.create_container("read") as container:
         blob = container.upload_blob("b", b"hello")

@@ -33,12 +33,12 @@ INLINE_SIZE = 32 << 10
 _ACCESS_PERIOD = DAY
 
 
-def draft(call: Call, properties: ContentProperties, *, page_blob: bool = False) -> BlobDraft:
+def draft(call: Call, properties: ContentProperties) -> BlobDraft:
     """What the headers say of the blob that a request makes."""
     return BlobDraft(
         properties=properties,
         metadata=headers.metadata(call.request),
-        access_tier=headers.access_tier(call.request, page_blob=page_blob),
+        access_tier=headers.access_tier(call.request),
         demands=headers.demands(call.request),
         may_overwrite=call.access.may_overwrite,
         features=call.features,

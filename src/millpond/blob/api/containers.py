@@ -40,7 +40,7 @@ async def get_account_information(call: Call) -> Answer:
     return Answer(
         200,
         [
-            ("x-ms-sku-name", "Standard_LRS"),
+            ("x-ms-sku-name", "Standard_RAGRS"),
             ("x-ms-account-kind", "StorageV2"),
             ("x-ms-is-hns-enabled", "false"),
         ],

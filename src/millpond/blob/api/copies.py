@@ -32,7 +32,7 @@ async def copy_blob(call: Call) -> Answer:
     wanted = draft(call, ContentProperties())
     source = sources.find_source(call, by_key=not is_sync)
     clock = call.service.clock
-    copy = CopyState(clock.guid(), shown_source(request.header(sources.HEADER)), clock.now())
+    copy = CopyState(clock.guid(), shown_source(sources.url_of(request)), clock.now())
     if source:
         return _copied(await _copy_own(call, source, wanted, copy))
     if is_sync:
@@ -85,7 +85,7 @@ async def _start_copy(call: Call, wanted: BlobDraft, copy: CopyState) -> Answer:
     """Look at the source, and leave the rest to the copier."""
     if sources.AUTHORIZATION in call.request.headers:  # which is for copies that are made at once
         raise error("InvalidHeaderValue", HeaderName=sources.AUTHORIZATION)
-    url = call.request.header(sources.HEADER)
+    url = sources.url_of(call.request)
     call.store.read(blobs.find_place, call.name, wanted, code="TargetConditionNotMet")
     async with sources.opened(call) as source:
         wanted = copying.taken_over(wanted, source.properties, source.metadata)
@@ -118,7 +118,7 @@ async def incremental_copy(call: Call) -> Answer:
     if source is None:
         raise error("CannotVerifyCopySource", Reason="Only snapshots of this service can be copied incrementally.")
     clock = call.service.clock
-    copy = CopyState(clock.guid(), shown_source(call.request.header(sources.HEADER)), clock.now(), is_incremental=True)
+    copy = CopyState(clock.guid(), shown_source(sources.url_of(call.request)), clock.now(), is_incremental=True)
     blob = await call.store.write_long(copying.copy_incrementally, source, call.name, wanted, copy)
     return _copied(blob._replace(copy=copy._replace(status="pending")))
 

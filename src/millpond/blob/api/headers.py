@@ -25,13 +25,11 @@ from ..request import Request
 from ..service.blobs import Span
 from ..service.conditions import Demands
 from ..service.containers import ScopePolicy
+from ..service.tier import BLOCK_BLOB_TIERS, PAGE_BLOB_TIERS
 from ..tags import TagCondition, read_condition, read_tags
 
 #: Most bytes of a blob's or container's metadata, names and values together.
 MAX_METADATA_SIZE = 8 << 10
-ACCESS_TIERS = frozenset({"Hot", "Cool", "Cold", "Archive", "Smart"})
-#: Those of page blobs, which only premium accounts have; here any account has them.
-PAGE_BLOB_TIERS = frozenset({"P4", "P6", "P10", "P15", "P20", "P30", "P40", "P50", "P60", "P70", "P80"})
 _PRIORITIES = frozenset({"High", "Standard"})
 
 #: Bytes of a client's key.
@@ -286,9 +284,10 @@ def flag(request: Request, name: str, *, default: bool = False) -> bool:
     return text.lower() == "true" if text else default
 
 
-def access_tier(request: Request, *, page_blob: bool = False) -> str:
+def access_tier(request: Request) -> str:
+    """One of any type of blobs, or nothing where there is no such header."""
     tier = request.header("x-ms-access-tier").capitalize()
-    if tier and tier not in (PAGE_BLOB_TIERS if page_blob else ACCESS_TIERS):
+    if tier and tier not in BLOCK_BLOB_TIERS | PAGE_BLOB_TIERS:
         raise invalid_header("x-ms-access-tier", tier)
     return tier
 

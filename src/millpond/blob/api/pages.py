@@ -31,7 +31,7 @@ async def put_page_blob(call: Call) -> Answer:
     size = _size(request, headers.required_number(request, _SIZE))
     in_place = InPlace(sequence_number=headers.number(request, _NUMBER) or 0)
     properties = headers.content_properties(request)
-    wanted = draft(call, properties, page_blob=True)._replace(type="PageBlob", in_place=in_place)
+    wanted = draft(call, properties)._replace(type="PageBlob", in_place=in_place)
     blob = await call.store.write(blobs.put_blob, call.name, wanted, Content(size, "", None))
     return Answer(201, written(blob))
 

@@ -59,8 +59,7 @@ def find_source(call: Call, *, by_key: bool = False) -> ResourceName | None:
     ``by_key``: the key that signed the request opens sources in the same account. Raises :class:`CopySourceError`
     for a source that may not be read.
     """
-    url = call.request.header(HEADER)
-    parts = _split(url)
+    parts = _split(url_of(call.request))
     source = _request(call, parts)
     if source is None:
         return None
@@ -80,6 +79,15 @@ def find_source(call: Call, *, by_key: bool = False) -> ResourceName | None:
         status, message = ERRORS["NoAuthenticationInformation"]
         raise CopySourceError(status, "NoAuthenticationInformation", message) from None
     return source.resource
+
+
+def url_of(request: Request) -> str:
+    """The URL of the source. What is not ASCII should be encoded; old clients send it as UTF-8, or as Latin-1."""
+    text = request.header(HEADER)
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _split(url: str) -> SplitResult:
@@ -160,7 +168,7 @@ async def opened(call: Call, *, code: str = "SourceConditionNotMet", span: Span 
     if span:
         wanted["range"] = f"bytes={span.begin}-{'' if span.end is None else span.end - 1}"
     try:
-        async with call.service.remote.opened(call.request.header(HEADER), wanted) as body:
+        async with call.service.remote.opened(url_of(call.request), wanted) as body:
             if span and body.status != 206:
                 raise RemoteError(0, "The source does not serve ranges.")
             yield Opened(body.size, properties_of(body.headers), metadata_of(body.headers), body.pieces)

@@ -35,7 +35,7 @@ from .conditions import NO_DEMANDS, Demands, check_read, check_write
 from .containers import find_container
 from .lease import after_write, check_use
 from .names import check_blob_name
-from .tier import arrived, check_online
+from .tier import arrived, check_online, check_tier
 
 #: What a deletion does with a blob's snapshots: nothing (there must be none), delete them too, delete only them.
 Snapshots = Literal["", "include", "only"]
@@ -128,6 +128,7 @@ def find_place(
     """Where the draft's blob may go. Raises what keeps it from there; ``code`` where a condition does."""
     check_blob_name(name.blob)
     check_is_no_past(name)
+    check_tier(draft.type, draft.access_tier)
     container = find_container(transaction, name)
     encryption.of_new_blob(container, draft.demands.encryption)
     immutability.check_wanted(draft.immutability, draft.features, transaction.now)

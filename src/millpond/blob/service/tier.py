@@ -10,11 +10,16 @@ from typing import Final
 from millpond.common.clock import MINUTE, SECOND
 
 from ..errors import error
-from ..model import NO_TIERING, Blob, Tiering
+from ..model import NO_TIERING, Blob, BlobType, Tiering
 
 ARCHIVE: Final = "Archive"
 DEFAULT_TIER: Final = "Hot"
 DEFAULT_PRIORITY: Final = "Standard"
+#: The tiers of block blobs.
+BLOCK_BLOB_TIERS: Final = frozenset({"Hot", "Cool", "Cold", ARCHIVE, "Smart"})
+#: Those of page blobs, which only premium accounts have; here any account has them.
+PAGE_BLOB_TIERS: Final = frozenset({"P4", "P6", "P10", "P15", "P20", "P30", "P40", "P50", "P60", "P70", "P80"})
+_TIERS: Final[dict[BlobType, frozenset[str]]] = {"BlockBlob": BLOCK_BLOB_TIERS, "PageBlob": PAGE_BLOB_TIERS}
 #: How long it takes to bring a blob back from the archive, by priority. (Azure takes up to 1 and 15 hours.)
 REHYDRATION: Final = {"High": 10 * SECOND, "Standard": MINUTE}
 
@@ -23,6 +28,12 @@ def rehydration(tier: str, priority: str, now: int) -> Tiering:
     """The way of an archived blob to that tier."""
     priority = priority or DEFAULT_PRIORITY
     return Tiering(now, tier, now + REHYDRATION[priority], priority)
+
+
+def check_tier(blob_type: BlobType, tier: str) -> None:
+    """Raises ``InvalidBlobTier`` for a tier that blobs of this type cannot have; nothing stands for none."""
+    if tier and tier not in _TIERS.get(blob_type, ()):
+        raise error("InvalidBlobTier")
 
 
 def arrived(blob: Blob, now: int) -> Blob:

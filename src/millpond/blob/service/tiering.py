@@ -8,7 +8,7 @@ from ..store import Transaction
 from .blobs import find_blob
 from .conditions import Demands, check_tags
 from .lease import check_use
-from .tier import ARCHIVE, REHYDRATION, rehydration
+from .tier import ARCHIVE, REHYDRATION, check_tier, rehydration
 
 
 def set_tier(transaction: Transaction, name: ResourceName, tier: str, priority: str, demands: Demands) -> Blob:
@@ -16,8 +16,9 @@ def set_tier(transaction: Transaction, name: ResourceName, tier: str, priority: 
     blob = find_blob(transaction, name)
     check_use(blob.lease, demands.lease_id, transaction.now)
     check_tags(demands, blob.tags)
-    if blob.type != "BlockBlob":
+    if blob.type != "BlockBlob":  # those of page blobs are set when they are made
         raise error("InvalidBlobTier")
+    check_tier(blob.type, tier)
     if blob.tiering.target:
         changed = _hurry(blob, tier, priority, transaction.now)
     elif blob.access_tier == ARCHIVE and tier != ARCHIVE:

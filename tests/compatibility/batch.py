@@ -13,12 +13,18 @@ from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, gener
 from tests.clients import run_client
 from tests.servers import Server, millpond
 
+from .pages import LEGEND, mark, refusal, refused, table
+
 _HERE = Path(__file__).parent
 _OPERATIONS = json.loads((_HERE.parent / "reference" / "operations.json").read_text())["operations"]
 
 #: A release of azure-batch of each generation; the last is of the other family of SDKs.
 GENERATIONS = ("2.0.0", "3.1.0", "4.1.3", "6.0.1", "8.0.0", "10.0.0", "14.2.0", "15.1.0")
 NEWEST = GENERATIONS[-1]
+
+#: What the server is to be started with.
+SERVER_OPTIONS: tuple[str, ...] = ()
+PAGE = _HERE.parents[1] / "docs" / "reference" / "compatibility.md"
 
 APPLICATION = "tool"
 #: A certificate without anything to keep secret: ``CN=millpond test`` and its SHA-1.
@@ -95,39 +101,23 @@ def outcomes(generation: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 # --- the page ---
 
-_INTRODUCTION = """\
+_INTRODUCTION = f"""\
 # Compatibility: the Batch API by operations and SDKs
 
 Each cell stands for a method of a release of `azure-batch`, called by a program of its time against a running server,
 which then looks for the method's effect. `make compatibility` runs the programs and writes this page; the slow tests
 run them, too, and fail where the page says something else.
 
-● works · ○ refused, as the service refuses it (see below) · ✗ does not work · blank: the release has no such method
-"""
-
-_MARKS = {"ok": "●", "refused": "○"}
+{LEGEND}"""
 
 
 def page(found: Mapping[str, Mapping[str, str]]) -> str:
     """The page, from the outcomes by generation and method."""
-    table: dict[str, dict[str, str]] = {operation: {} for operation in sorted(_OPERATIONS)}
+    rows: dict[str, dict[str, str]] = {operation: {} for operation in sorted(_OPERATIONS)}
     refusals: dict[str, str] = {}
     for operation, generation, method in cells():
-        mark, _, reason = found[generation].get(method, "not called").partition(": ")
-        table[operation][generation] = _MARKS.get(mark, "✗")
-        if mark == "refused":
+        outcome = found[generation].get(method, "not called")
+        rows[operation][generation] = mark(outcome)
+        if reason := refusal(outcome):
             refusals[operation] = reason
-    lines = [
-        _INTRODUCTION,
-        f"| operation | {' | '.join(GENERATIONS)} |",
-        f"|---|{':-:|' * len(GENERATIONS)}",
-        *(
-            f"| {operation} | {' | '.join(marks.get(generation, '') for generation in GENERATIONS)} |"
-            for operation, marks in table.items()
-        ),
-        "",
-        "Refused:",
-        "",
-        *(f"- {operation}: {reason}." for operation, reason in refusals.items()),
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([_INTRODUCTION, *table("operation", GENERATIONS, rows), *refused(refusals)]) + "\n"
