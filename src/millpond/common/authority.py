@@ -7,7 +7,6 @@ trusts every later start. The server's own certificate is made anew at each star
 from __future__ import annotations
 
 import socket
-import ssl
 from pathlib import Path
 
 from .config import write_private
@@ -54,6 +53,8 @@ def _names(host: str) -> list[str]:
 
 def bundle_with(authority: str) -> str:
     """The authorities that this system trusts and one more, in PEM."""
+    import ssl  # which a server that starts without TLS need not wait for
+
     paths = ssl.get_default_verify_paths()
     for candidate in (paths.cafile, paths.openssl_cafile, *_SYSTEM_BUNDLES):
         if candidate and Path(candidate).is_file():

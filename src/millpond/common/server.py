@@ -92,6 +92,7 @@ def _spare_long_lived_objects() -> None:
     A service under load makes and drops many records at a time, hardly any of them in cycles: at its usual pace, the
     collector can take a third of the Batch service's time.
     """
+    gc.enable()  # where it was off for the start
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
 
