@@ -12,7 +12,7 @@ from .comparison import Comparison, compare, listing, markdown
 from .reasons import explain, remarks, section
 from .results import Results
 from .running import Job, run
-from .services import SERVICES, azurite_version
+from .services import SERVICES, azurite_version, install_azurite
 from .sources import ROOT, library_version, python, test_files, tests_directory
 
 _PAGE = """\
@@ -47,7 +47,10 @@ def main() -> int:
     options = _options()
     files = _files(options)
     results = Results(options.results)
-    python(), tests_directory()  # made before anything runs side by side
+    # Made before anything runs side by side.
+    python(), tests_directory()
+    if "azurite" in (options.service or SERVICES):
+        install_azurite()
     jobs = [
         Job(file, service, options.keyword, options.timeout)
         for file in files

@@ -119,7 +119,7 @@ def running_azurite(directory: Path) -> Iterator[Service]:
     authority = certificates / "client.pem"
     process = subprocess.Popen(
         [
-            npm_program(_AZURITE, "azurite-blob"),
+            install_azurite(),
             *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
             *(part for option in options.items() for part in option),
         ],
@@ -145,6 +145,11 @@ SERVICES: dict[str, Callable[[Path], AbstractContextManager[Service]]] = {
     "millpond": running_millpond,
     "azurite": running_azurite,
 }
+
+
+def install_azurite() -> Path:
+    """Its program, installed when it is first asked for."""
+    return npm_program(_AZURITE, "azurite-blob")
 
 
 def azurite_version() -> str:

@@ -117,13 +117,16 @@ class WorkerProcess:
         self._worker = worker
         self._channel = Channel(self._answer, self._has_lost_the_first)
         self._is_closing = False
+        self._content: ContentStore
         self._parts: Parts
 
     async def open(self) -> Parts:
+        self._content = ContentStore(
+            self._data, self._clock
+        )  # first: from the hello on, the first process asks about it
         await self._channel.open(self._worker.channel)
         await self._channel.ask(_Hello())
-        store = Store(self._data / _DATABASE, self._clock, self)
-        self._parts = Parts(store, ContentStore(self._data, self._clock), Remote())
+        self._parts = Parts(Store(self._data / _DATABASE, self._clock, self), self._content, Remote())
         return self._parts
 
     async def close(self) -> None:
@@ -138,7 +141,7 @@ class WorkerProcess:
         return self._channel.ask(work)
 
     def _answer(self, question: _InUse) -> asyncio.Future[Any]:
-        return _done(self._parts.content.pinned_of(question.files))
+        return _done(self._content.pinned_of(question.files))
 
     def _has_lost_the_first(self) -> None:
         if not self._is_closing:
