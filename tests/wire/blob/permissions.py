@@ -48,6 +48,7 @@ class Row(NamedTuple):
     blob: str | None
     public: tuple[str, ...]
     refused: Mapping[str, str]
+    since: Mapping[str, str]
 
 
 class Asked(NamedTuple):
@@ -70,6 +71,7 @@ def rows() -> list[Row]:
             each["blob"],
             tuple(each["public"]),
             each.get("refused", {}),
+            each.get("since", {}),
         )
         for each in json.loads(_REFERENCE.read_text())["operations"]
     ]

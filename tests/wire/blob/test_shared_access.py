@@ -90,8 +90,8 @@ def sas(raw: RawClient, container: ContainerClient) -> Any:
         (("GET", "/b?comp=metadata", {}, b""), "r"),
         (("GET", "/b?comp=blocklist", {}, b""), "r"),
         (PUT_NEW, "cw"),
-        (PUT_BLOCK, "w"),
-        (("PUT", "/new?comp=blocklist", {}, b"<BlockList />"), "w"),
+        (PUT_BLOCK, "cw"),
+        (("PUT", "/new?comp=blocklist", {}, b"<BlockList />"), "cw"),
         (METADATA, "w"),
         (("PUT", "/b?comp=properties", {}, b""), "w"),
         (DELETE, "d"),
@@ -116,6 +116,8 @@ def test_creating_is_not_overwriting(visitor: Visitor, sas: Any) -> None:
     assert visitor.outcome(PUT_NEW, sas("c")) is None
     assert visitor.outcome(PUT_NEW, sas("c")) == (403, "UnauthorizedBlobOverwrite")
     assert visitor.outcome(PUT_NEW, sas("cw")) is None
+    commit: Operation = ("PUT", "/b?comp=blocklist", {}, b"<BlockList />")
+    assert visitor.outcome(commit, sas("c")) == (403, "UnauthorizedBlobOverwrite")
     copy: Operation = ("PUT", "/b", {"x-ms-copy-source": f"http://{visitor.raw.host}:{visitor.raw.port}"}, b"")
     assert visitor.outcome(copy, sas("r")) == NO_PERMISSION
 

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -19,7 +19,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 from tests.servers import Server, millpond
-from tests.wire.blob.permissions import BLOCK, BLOCK_BLOB, CONTAINER, LATER, TAGS, Call, World
+from tests.wire.blob.permissions import BLOCK, BLOCK_BLOB, CALLS, CONTAINER, LATER, TAGS, Call, Row, World, rows
 from tests.wire.blob.raw import RawClient
 
 from millpond.common.config import Accounts
@@ -300,16 +300,21 @@ def test_an_old_signature_is_no_wider_than_a_new_one(world: World, version: str)
         )
 
 
-def test_breaking_a_lease_by_deletion_came_with_a_version(world: World) -> None:
+@pytest.mark.parametrize("row", [row for row in rows() if row.since and row.blob], ids=lambda row: row.operation)
+def test_some_permissions_came_with_a_version(world: World, row: Row) -> None:
     world.enter_new_container()
-    blob = world.new_blob()
-    acquire = {"x-ms-lease-action": "acquire", "x-ms-lease-duration": "-1"}
-    world.new(Call("PUT", world.container, blob, "comp=lease", acquire, status=201))
-    breaking = Call("PUT", world.container, blob, "comp=lease", {"x-ms-lease-action": "break"})
-    for version, outcome in (("2017-04-17", (403, "AuthorizationPermissionMismatch")), ("2017-07-29", (202, ""))):
-        signature = old_signature(world, version, breaking, sp="d")
-        for more in ({}, {"x-ms-version": "2021-12-02"}):  # which is not what was signed
-            assert world.visit(breaking._replace(headers={**breaking.headers, **more}), signature).outcome == outcome
+    for letter, since in row.since.items():
+        for version, is_allowed in ((_day_before(since), False), (since, True)):
+            for more in ({}, {"x-ms-version": "2026-10-06"}, {"x-ms-version": "2016-05-31"}):  # which are not signed
+                call = CALLS[row.operation](world)
+                call = call._replace(headers={**call.headers, **more})
+                signature = old_signature(world, version, call, sp=letter)
+                wanted = (call.status, "") if is_allowed else (403, "AuthorizationPermissionMismatch")
+                assert world.visit(call, signature).outcome == wanted, (version, more)
+
+
+def _day_before(version: str) -> str:
+    return str(date.fromisoformat(version) - timedelta(days=1))
 
 
 # --- scopes ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What requests may do and carry, which has grown over the versions."""
+"""How much a request may carry, which has grown over the versions."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ _LIMITS = (
 
 #: From this version on a Put Block is answered with a CRC-64, before with an MD5.
 CRC64_SINCE = "2019-02-02"
-
-#: From this version on whoever may delete may also break a lease.
-BREAKING_BY_DELETION_SINCE = "2017-07-29"
 
 #: Largest range whose checksum a download may ask for.
 MAX_CHECKED_RANGE = 4 * _MIB

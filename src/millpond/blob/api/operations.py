@@ -30,7 +30,6 @@ from . import (
 )
 from .answer import Answer
 from .call import Call
-from .limits import BREAKING_BY_DELETION_SINCE
 
 Level = Literal["account", "container", "blob"]
 
@@ -60,6 +59,8 @@ _container_acl = Operation(containers.get_container_acl, Need("c", ""))
 _blob_metadata = Operation(blobs.get_blob_metadata, READ_BLOB)
 _make = Need("o", "cw", service_sas=True)
 _write = Need("o", "w", service_sas=True)
+_put_blocks = _make._replace(since={"c": "2026-06-06"})
+_break = {"d": "2017-07-29"}
 _hold = Need("o", "i", service_sas=True)
 _append = Need("o", "aw", service_sas=True)
 
@@ -101,7 +102,9 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("container", "HEAD", "container", "acl"): _container_acl,
     Route("container", "PUT", "container", "acl"): Operation(containers.set_container_acl, Need("c", "")),
     Route("container", "PUT", "container", "lease"): Operation(leases.lease_a_container, Need("c", "w")),
-    Route("container", "PUT", "container", "lease", "break"): Operation(leases.lease_a_container, Need("c", "wd")),
+    Route("container", "PUT", "container", "lease", "break"): Operation(
+        leases.lease_a_container, Need("c", "wd", since=_break)
+    ),
     Route("container", "PUT", "container", "undelete"): Operation(containers.restore_container, Need("c", "w")),
     Route("container", "DELETE", "container"): Operation(containers.delete_container, Need("c", "d")),
     Route("container", "GET", "container", "list"): Operation(
@@ -126,16 +129,18 @@ OPERATIONS: Final[dict[Route, Operation]] = {
     Route("blob", "PUT", "", "undelete"): Operation(blobs.undelete_blob, _write),
     Route("blob", "PUT", "", "snapshot"): Operation(blobs.snapshot_blob, _make),
     Route("blob", "PUT", "", "lease"): Operation(leases.lease_a_blob, _write),
-    Route("blob", "PUT", "", "lease", "break"): Operation(leases.lease_a_blob, Need("o", "wd", service_sas=True)),
+    Route("blob", "PUT", "", "lease", "break"): Operation(
+        leases.lease_a_blob, Need("o", "wd", service_sas=True, since=_break)
+    ),
     Route("blob", "PUT", "", "tier"): Operation(tiers.set_blob_tier, _write),
     Route("blob", "PUT", "", "", "BlockBlob"): Operation(blobs.put_blob, _make),
     Route("blob", "PUT", "", "", "BlockBlob from URL"): Operation(copies.put_blob_from_url, _make),
     Route("blob", "PUT", "", "", "copy"): Operation(copies.copy_blob, _make),
     Route("blob", "PUT", "", "copy"): Operation(copies.abort_copy, _write),
     Route("blob", "PUT", "", "incrementalcopy", "from URL"): Operation(copies.incremental_copy, _make),
-    Route("blob", "PUT", "", "block"): Operation(blocks.put_block, _write),
-    Route("blob", "PUT", "", "block", "from URL"): Operation(copies.put_block_from_url, _write),
-    Route("blob", "PUT", "", "blocklist"): Operation(blocks.put_block_list, _write),
+    Route("blob", "PUT", "", "block"): Operation(blocks.put_block, _put_blocks),
+    Route("blob", "PUT", "", "block", "from URL"): Operation(copies.put_block_from_url, _put_blocks),
+    Route("blob", "PUT", "", "blocklist"): Operation(blocks.put_block_list, _put_blocks),
     Route("blob", "PUT", "", "", "AppendBlob"): Operation(append.put_append_blob, _make),
     Route("blob", "PUT", "", "appendblock"): Operation(append.append_block, _append),
     Route("blob", "PUT", "", "appendblock", "from URL"): Operation(append.append_block_from_url, _append),
@@ -215,9 +220,7 @@ def _route(request: Request) -> Route:
 def _variant(request: Request, level: Level, comp: str) -> str:
     """What a request is by other signs than those that most have."""
     if comp == "lease":
-        is_break = request.header("x-ms-lease-action").lower() == "break"
-        signed_version = request.parameter("sv") or request.version
-        return "break" if is_break and signed_version >= BREAKING_BY_DELETION_SINCE else ""
+        return "break" if request.header("x-ms-lease-action").lower() == "break" else ""
     if level != "blob":
         return ""
     match request.method, comp:

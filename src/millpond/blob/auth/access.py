@@ -34,6 +34,14 @@ class Need(NamedTuple):
     public: frozenset[PublicAccess] = frozenset()
     #: Permissions of a SAS that are needed as well, each of them.
     also: str = ""
+    #: Those of the permissions that suffice only from a version of the signature on.
+    since: Mapping[str, str] = {}
+
+    def is_met(self, signature: sas.Sas) -> bool:
+        """Whether the permissions of a signature suffice."""
+        held = set(signature.permissions)
+        suffices = any(signature.version >= self.since.get(each, "") for each in held & set(self.permissions))
+        return suffices and held.issuperset(self.also)
 
 
 #: Every permission that there is, for what needs any at all.
@@ -164,7 +172,7 @@ def _check_sas(
             raise error("AuthorizationResourceTypeMismatch")
     if not need.permissions or not (need.service_sas or signature.is_for_account):
         raise error("AuthorizationFailure")
-    if not set(need.permissions) & set(signature.permissions) or not set(need.also) <= set(signature.permissions):
+    if not need.is_met(signature):
         raise error("AuthorizationPermissionMismatch")
     overrides = {} if signature.is_for_account else sas.overrides(signature)
     return Access("sas", signature.permissions, overrides)
