@@ -424,6 +424,7 @@ async def test_nodes_that_ended_while_the_service_was_down_boot_again(tmp_path: 
         channel.say(reports(started(attempt)))
         await until(lambda: world.task("a").state is TaskState.RUNNING)
     assert world.task("a").state is TaskState.RUNNING
+    world.reader.close()  # which this has opened again
     assert not nodes.running
     async with running_world(tmp_path, nodes) as world:
         await world.requested_node(boot=2)
