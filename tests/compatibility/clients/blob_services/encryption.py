@@ -1,7 +1,5 @@
 """Content that the client encrypts, and content that the service is to encrypt by a key of the client."""
 
-import os
-
 from azure.common import AzureException
 from azure.storage.blob import AppendBlobService, PageBlobService
 from common import (
@@ -18,26 +16,7 @@ from common import (
     readable,
     service,
 )
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-
-
-class Wrapper:
-    """A key that encrypts keys, as programs have to bring one."""
-
-    def __init__(self):
-        self.key = os.urandom(32)
-
-    def wrap_key(self, key, algorithm="A256KW"):
-        return aes_key_wrap(self.key, key)
-
-    def unwrap_key(self, key, algorithm):
-        return aes_key_unwrap(self.key, key)
-
-    def get_key_wrap_algorithm(self):
-        return "A256KW"
-
-    def get_kid(self):
-        return "local:key"
+from key_wrapping import Wrapper
 
 
 @checks.of("BlockBlobService.create_blob_from_bytes", "BaseBlobService.get_blob_to_bytes")
