@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
 
+from .errors import ServiceError
+
 #: What stands before each message: its length, the number of its question, and what it is.
 _HEAD: Final = struct.Struct("=IIB")
 _QUESTION, _ANSWER, _ERROR = range(3)
@@ -112,7 +114,9 @@ class Channel(asyncio.Protocol):
 
 
 def _portable(failure: BaseException) -> BaseException:
-    """An error as another process can have it, with where it came from as a note, for a log."""
+    """An error as another process can have it. One that is no answer to a client tells a log where it came from."""
+    if isinstance(failure, ServiceError):
+        return failure
     failure.add_note("".join(traceback.format_exception(failure)))
     try:
         pickle.loads(pickle.dumps(failure))  # noqa: S301 - our own

@@ -67,15 +67,18 @@ async def test_either_side_asks() -> None:
         assert await answer == {"a"}
 
 
-async def test_errors_arrive_as_what_they_were_with_where_they_came_from() -> None:
+async def test_errors_arrive_as_what_they_were_and_unexpected_ones_with_where_they_came_from() -> None:
     async with ends() as both:
-        asked = both.asking.ask("a")
-        await arrived(both, 1)
+        asked, unexpected = both.asking.ask("a"), both.asking.ask("b")
+        await arrived(both, 2)
         both.open[0][1].set_exception(ServiceError(404, "BlobNotFound", "gone", ("Name", "b")))
         with pytest.raises(ServiceError) as caught:
             await asked
         assert (caught.value.status, caught.value.code, caught.value.details) == (404, "BlobNotFound", (("Name", "b"),))
-        assert "BlobNotFound" in caught.value.__notes__[0]
+        both.open[1][1].set_exception(OSError(5, "disk"))
+        with pytest.raises(OSError, match="disk") as broken:
+            await unexpected
+        assert "disk" in broken.value.__notes__[0]
 
 
 async def test_what_cannot_be_sent_is_an_error_of_whoever_asked() -> None:

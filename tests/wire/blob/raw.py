@@ -67,16 +67,22 @@ class RawClient:
 
     def signed(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """A request with Shared Key. A header given here replaces what it would have had; ``path`` has the query."""
+        return self.send(method, path, self.signed_headers(method, path, headers, len(body)), body)
+
+    def signed_headers(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, length: int = 0
+    ) -> dict[str, str]:
+        """The headers of :meth:`signed`, with a body of that length."""
         full = {
             "x-ms-version": VERSION,
             "x-ms-date": email.utils.formatdate(usegmt=True),
-            "content-length": str(len(body)),
+            "content-length": str(length),
             **(headers or {}),
         }
         full = {name: value for name, value in full.items() if value}
         if "authorization" not in full:
             full["authorization"] = f"SharedKey {self.account}:{self.sign(method, path, full)}"
-        return self.send(method, path, full, body)
+        return full
 
     def sign(self, method: str, path: str, headers: Mapping[str, str]) -> str:
         low = {name.lower(): value for name, value in headers.items()}
@@ -116,6 +122,13 @@ class KeptClient(RawClient):
     _connections: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def send(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+        answer = self.begin(method, path, headers, body)
+        return Answer(answer.status, answer.headers, answer.read())
+
+    def begin(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> http.client.HTTPResponse:
+        """:meth:`send`, with a body of the answer that is still to be read."""
         if not self._connections:
             self._connections.append(
                 http.client.HTTPSConnection(self.host, self.port, timeout=30, context=self.context)
@@ -127,8 +140,7 @@ class KeptClient(RawClient):
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
         connection.endheaders(body)
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.headers, answer.read())
+        return connection.getresponse()
 
     def close(self) -> None:
         for connection in self._connections:

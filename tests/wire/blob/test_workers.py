@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
@@ -10,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -19,7 +18,7 @@ import psutil
 import pytest
 from azure.storage.blob import BlobServiceClient
 from tests.servers import Server, millpond, running_server
-from tests.wire.blob.raw import Answer, RawClient
+from tests.wire.blob.raw import Answer, KeptClient, RawClient
 
 BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}
 LARGE = os.urandom(8 << 20)
@@ -62,108 +61,89 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-class Kept:
-    """A client that keeps its connection."""
-
-    def __init__(self, server: Server) -> None:
-        self.raw = RawClient.of(server.credentials)
-        self.connection = http.client.HTTPConnection(self.raw.host, self.raw.port, timeout=30)
-
-    def __enter__(self) -> Kept:
-        self.connection.connect()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
-
-    def ask(self, method: str, name: str, body: bytes = b"", **headers: str) -> Answer:
-        answer = self.begin(method, name, body, **headers)
-        return Answer(answer.status, answer.headers, answer.read())
-
-    def begin(self, method: str, name: str, body: bytes = b"", **headers: str) -> http.client.HTTPResponse:
-        path = self.raw.path(name)
-        own = {"x-ms-version": "2021-12-02", "x-ms-date": http_date(), "content-length": str(len(body))}
-        own |= {key.replace("_", "-"): value for key, value in headers.items()}
-        own["authorization"] = f"SharedKey {self.raw.account}:{self.raw.sign(method, path, own)}"
-        self.connection.request(method, path, body, own)
-        return self.connection.getresponse()
+@contextmanager
+def kept(server: Server) -> Iterator[KeptClient]:
+    """A client whose connection has just been dealt out."""
+    client = KeptClient.of(server.credentials)
+    assert client.signed("HEAD", client.path("cont?restype=container")).status == 200
+    yield client
+    client.close()
 
 
-def http_date() -> str:
-    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+def ask(client: KeptClient, method: str, name: str, body: bytes = b"", **headers: str) -> Answer:
+    return client.signed(method, client.path(name), {key.replace("_", "-"): headers[key] for key in headers}, body)
 
 
 @pytest.fixture
-def clients(server: Server) -> Iterator[list[Kept]]:
+def clients(server: Server) -> Iterator[list[KeptClient]]:
     """One at each process, the first one's first."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Kept(server)) for _ in range(PROCESSES)]
+        yield [stack.enter_context(kept(server)) for _ in range(PROCESSES)]
 
 
 def test_each_connection_goes_where_there_are_fewest(server: Server) -> None:
     assert len(processes(server)) == PROCESSES
     with ExitStack() as stack:
         for count in range(1, 3 * PROCESSES + 1):
-            client = stack.enter_context(Kept(server))
-            assert client.ask("HEAD", "cont?restype=container").status == 200
+            stack.enter_context(kept(server))
             assert max(connections(server).values()) == -(-count // PROCESSES)
         busiest = next(iter(processes(server))).pid
         assert connections(server)[busiest] == 3
     until(lambda: connections(server).total() == 0)
-    with Kept(server) as client:  # what is over no longer counts
-        client.ask("HEAD", "cont?restype=container")
+    with kept(server):  # what is over no longer counts
         assert connections(server)[busiest] == 1
 
 
-def test_every_process_sees_at_once_what_another_has_written(clients: list[Kept]) -> None:
+def test_every_process_sees_at_once_what_another_has_written(clients: list[KeptClient]) -> None:
     for number, writer in enumerate(clients):
         for name, content in ((f"small-{number}", b"hello"), (f"large-{number}", LARGE)):
-            assert writer.ask("PUT", f"cont/{name}", content, x_ms_blob_type="BlockBlob").status == 201
+            assert ask(writer, "PUT", f"cont/{name}", content, x_ms_blob_type="BlockBlob").status == 201
             for reader in clients:
-                assert reader.ask("GET", f"cont/{name}").body == content
-        assert writer.ask("PUT", "cont/large-0", b"x", x_ms_blob_type="BlockBlob", if_none_match="*").outcome == (
+                assert ask(reader, "GET", f"cont/{name}").body == content
+        assert ask(writer, "PUT", "cont/large-0", b"x", x_ms_blob_type="BlockBlob", if_none_match="*").outcome == (
             409,
             "BlobAlreadyExists",
         )
-        assert writer.ask("GET", f"cont/small-{number}", x_ms_range="bytes=9-").outcome == (416, "InvalidRange")
-        assert writer.ask("DELETE", "cont/none").outcome == (404, "BlobNotFound")
+        assert ask(writer, "GET", f"cont/small-{number}", x_ms_range="bytes=9-").outcome == (416, "InvalidRange")
+        assert ask(writer, "DELETE", "cont/none").outcome == (404, "BlobNotFound")
 
 
-def test_blocks_and_pieces_that_come_to_several_processes_are_one_blob(clients: list[Kept]) -> None:
-    assert clients[0].ask("PUT", "cont/log", x_ms_blob_type="AppendBlob").status == 201
+def test_blocks_and_pieces_that_come_to_several_processes_are_one_blob(clients: list[KeptClient]) -> None:
+    assert ask(clients[0], "PUT", "cont/log", x_ms_blob_type="AppendBlob").status == 201
     ids = ["AAAA", "BBBB", "CCCC"]
     for client, block_id in zip(clients, ids, strict=True):
         path = f"cont/blocks?comp=block&blockid={block_id}"
-        assert client.ask("PUT", path, block_id.encode() * 1000).status == 201
-        assert client.ask("PUT", "cont/log?comp=appendblock", block_id.encode()).status == 201
+        assert ask(client, "PUT", path, block_id.encode() * 1000).status == 201
+        assert ask(client, "PUT", "cont/log?comp=appendblock", block_id.encode()).status == 201
     document = f"<BlockList>{''.join(f'<Latest>{each}</Latest>' for each in ids)}</BlockList>"
-    assert clients[2].ask("PUT", "cont/blocks?comp=blocklist", document.encode()).status == 201
-    assert clients[1].ask("GET", "cont/blocks").body == b"".join(each.encode() * 1000 for each in ids)
-    assert clients[2].ask("GET", "cont/log").body == b"AAAABBBBCCCC"
+    assert ask(clients[2], "PUT", "cont/blocks?comp=blocklist", document.encode()).status == 201
+    assert ask(clients[1], "GET", "cont/blocks").body == b"".join(each.encode() * 1000 for each in ids)
+    assert ask(clients[2], "GET", "cont/log").body == b"AAAABBBBCCCC"
 
 
 def test_of_writers_at_all_processes_one_wins(server: Server) -> None:
     def make(number: int) -> int:
-        with Kept(server) as client:
+        with kept(server) as client:
             headers = {"x_ms_blob_type": "BlockBlob", "if_none_match": "*"}
-            return client.ask("PUT", "cont/one", bytes([number]) * 100_000, **headers).status
+            return ask(client, "PUT", "cont/one", bytes([number]) * 100_000, **headers).status
 
     with ThreadPoolExecutor(12) as threads:
         assert sorted(threads.map(make, range(12))) == [201, *[409] * 11]
 
 
-def test_what_a_worker_sends_is_spared_until_it_is_sent(server: Server, clients: list[Kept]) -> None:
+def test_what_a_worker_sends_is_spared_until_it_is_sent(server: Server, clients: list[KeptClient]) -> None:
     content = server.data / "blob" / "content"
     blocks = [LARGE[:: -1 if number % 2 else 1] for number in range(6)]
     ids = [f"AAA{number}" for number in range(len(blocks))]
     for block_id, block in zip(ids, blocks, strict=True):
-        assert clients[0].ask("PUT", f"cont/slow?comp=block&blockid={block_id}", block).status == 201
+        assert ask(clients[0], "PUT", f"cont/slow?comp=block&blockid={block_id}", block).status == 201
     document = f"<BlockList>{''.join(f'<Latest>{each}</Latest>' for each in ids)}</BlockList>"
-    assert clients[0].ask("PUT", "cont/slow?comp=blocklist", document.encode()).status == 201
-    answer = clients[1].begin("GET", "cont/slow")
+    assert ask(clients[0], "PUT", "cont/slow?comp=blocklist", document.encode()).status == 201
+    path = clients[1].path("cont/slow")
+    answer = clients[1].begin("GET", path, clients[1].signed_headers("GET", path))
     found = answer.read(1 << 20)
-    assert clients[2].ask("DELETE", "cont/slow").status == 202
-    assert clients[2].ask("GET", "cont/slow").status == 404
+    assert ask(clients[2], "DELETE", "cont/slow").status == 202
+    assert ask(clients[2], "GET", "cont/slow").status == 404
     time.sleep(2.5)  # in which the collector looks more than once
     assert sum(path.is_file() for path in content.rglob("*")) == len(blocks)
     assert found + answer.read() == b"".join(blocks)
@@ -189,21 +169,21 @@ class _Slow(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("is_aborted", [True, False])
-def test_copies_go_on_in_the_first_whoever_began_them(clients: list[Kept], is_aborted: bool) -> None:
+def test_copies_go_on_in_the_first_whoever_began_them(clients: list[KeptClient], is_aborted: bool) -> None:
     _Slow.go_on.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), _Slow) as source:
         Thread(target=source.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{source.server_port}/x"
-        begun = clients[1].ask("PUT", "cont/copied", x_ms_copy_source=url)
+        begun = ask(clients[1], "PUT", "cont/copied", x_ms_copy_source=url)
         assert (begun.status, begun.headers["x-ms-copy-status"]) == (202, "pending")
         copy_id = begun.headers["x-ms-copy-id"]
         if is_aborted:
-            abort = clients[2].ask("PUT", f"cont/copied?comp=copy&copyid={copy_id}", x_ms_copy_action="abort")
+            abort = ask(clients[2], "PUT", f"cont/copied?comp=copy&copyid={copy_id}", x_ms_copy_action="abort")
             assert abort.status == 204
         _Slow.go_on.set()
         ends = {"aborted"} if is_aborted else {"success"}
-        until(lambda: clients[0].ask("HEAD", "cont/copied").headers["x-ms-copy-status"] in ends)
-        assert len(clients[1].ask("GET", "cont/copied").body) == (0 if is_aborted else 1000)
+        until(lambda: ask(clients[0], "HEAD", "cont/copied").headers["x-ms-copy-status"] in ends)
+        assert len(ask(clients[1], "GET", "cont/copied").body) == (0 if is_aborted else 1000)
         source.shutdown()
 
 
@@ -236,8 +216,7 @@ def test_a_stop_lets_requests_at_workers_end(tmp_path: Path) -> None:
         halves = []
         for name in ("a", "b"):
             path = raw.path(f"cont/{name}")
-            headers = {**BLOCK_BLOB, "x-ms-version": "2021-12-02", "x-ms-date": http_date(), "content-length": "200000"}
-            headers["authorization"] = f"SharedKey {raw.account}:{raw.sign('PUT', path, headers)}"
+            headers = raw.signed_headers("PUT", path, BLOCK_BLOB, 200_000)
             sock = stack.enter_context(socket.create_connection((raw.host, raw.port)))
             head = f"PUT {path} HTTP/1.1\r\nHost: x\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items())
             sock.sendall(head.encode() + b"\r\n" + b"x" * 100_000)
